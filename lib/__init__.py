@@ -1,0 +1,1 @@
+"""Everything the numbered scripts know; each imports it, none imports another."""

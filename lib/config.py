@@ -1,0 +1,285 @@
+"""Every number that a run may use: frozen presets, and overrides checked against them.
+
+A preset shows only its difference from another one. Settings are grouped by what they decide, so
+that each stage can name the groups that its result depends on.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lib.errors import UserError
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """Declare a field of a settings group with what it means and which values it takes."""
+    return field(default=default, metadata=dict(meaning=meaning, choices=choices, low=low, high=high))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The simulated cells that a preset runs on; none where it reads Kaggle's files."""
+
+    name: str = setting("", "folder in data/ for the simulated cells; empty: the preset reads Kaggle's files")
+    train_samples: int = setting(0, "labelled samples", low=0)
+    test_samples: int = setting(0, "samples without a label", low=0)
+    size: int = setting(512, "side of an image in pixels", low=32)
+    visibility: float = setting(1.0, "how plainly patterns show; 1 is as in real images", low=1.0, high=10.0)
+    seed: int = setting(2018, "decides every cell", low=0)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The cached arrays, shared by all runs on the same images."""
+
+    sizes: tuple[int, ...] = setting((512,), "sides of the cached arrays in pixels", low=16, high=4096)
+    shard_rows: int = setting(256, "samples in a file of the cache, the unit of work", low=1)
+    max_bad_images: int = setting(0, "samples with a missing or broken file to go on without", low=0)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which labelled samples train, tune and judge."""
+
+    validation: float = setting(0.2, "share of samples that tunes; not used with folds", low=0, high=0.9)
+    holdout: float = setting(0.0, "share of samples that only evaluation touches", low=0, high=0.9)
+    folds: int = setting(0, "parts for cross-validation; 0: one split by the shares above", low=0, high=50)
+    fold: int = setting(0, "which part is the validation subset", low=0)
+    rare_class_minimum: float = setting(
+        0.0, "samples with a class rarer than this share are left out (Hoogenboom: 0.01)", low=0, high=0.5
+    )
+    seed: int = setting(0, "decides the split", low=0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained."""
+
+    architecture: str = setting("resnet34", "a timm model by name")
+    pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
+    dropout: float = setting(
+        0.0, "share of the representation dropped before the last layer", low=0, high=0.95
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How it is trained."""
+
+    size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
+    epochs: int = setting(20, "passes over the training samples", low=1)
+    batch_size: int = setting(32, "samples a step", low=2)
+    learning_rate: float = setting(1e-3, "peak of the cyclical rate", low=1e-8, high=10)
+    cycle_epochs: float = setting(20.0, "epochs from rate 0 over the peak and back to 0", low=0.01)
+    weight_decay: float = setting(0.01, "of AdamW", low=0, high=1)
+    augmentation: str = setting(
+        "flips_affine", "changes of training images", ("none", "flips", "flips_affine")
+    )
+    precision: str = setting(
+        "auto", "bfloat16 where the device is quick at it, or float32", ("auto", "float32", "bfloat16")
+    )
+    keep: str = setting(
+        "validation_loss",
+        "the epoch whose weights are kept is the best by this",
+        ("validation_loss", "macro_f1", "last"),
+    )
+    seed: int = setting(0, "decides first weights, order, augmentation and dropout", low=0)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From probabilities to yes and no."""
+
+    method: str = setting("f1", "f1: the exact optimum on validation, class by class; fixed", ("f1", "fixed"))
+    fixed: float = setting(0.5, "used by fixed, and for a class without a validation sample", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One preset: a name, what it is for, and its settings by group."""
+
+    name: str
+    purpose: str
+    cost: str
+    score: str
+    simulation: Simulation = Simulation()
+    data: Data = Data()
+    split: Split = Split()
+    network: Network = Network()
+    training: Training = Training()
+    threshold: Threshold = Threshold()
+
+    def group(self, name: str) -> dict[str, Any]:
+        """Return the settings of one group as ``{"group.field": value}``."""
+        return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
+
+
+GROUPS = {item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)}
+
+STRONG = Config(
+    name="strong",
+    purpose="Kaggle's images: what a competitor would start from on one GPU",
+    cost="45 GB of arrays; hours on one large GPU",
+    score="not measured yet: Kaggle's images were not to be had",
+    data=Data(sizes=(512,)),
+    split=Split(validation=0.1, holdout=0.1),
+    network=Network("resnet34", pretrained=True, dropout=0.5),
+    training=Training(size=512, epochs=24, batch_size=32, learning_rate=1e-3, cycle_epochs=24.0),
+)
+DEMO = Config(
+    name="demo",
+    purpose="simulated cells, small images and network: the whole pipeline on two CPU cores",
+    cost="about 10 minutes on 2 CPU cores",
+    score="",
+    simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
+    data=Data(sizes=(128,)),
+    split=Split(validation=0.2, holdout=0.2),
+    network=Network("resnet18"),
+    training=Training(size=128, epochs=8, batch_size=32, learning_rate=1e-3, cycle_epochs=8.0),
+)
+SMOKE = replace(
+    DEMO,
+    name="smoke",
+    purpose="the same in under a minute, for tests; its score means nothing",
+    cost="under a minute on 2 CPU cores",
+    score="means nothing",
+    simulation=Simulation("smoke", train_samples=96, test_samples=24, size=64, visibility=2.0),
+    data=Data(sizes=(64,), shard_rows=32),
+    network=Network("resnet10t"),
+    training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
+)
+PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, STRONG)}
+
+
+def load(preset: str, overrides: list[str]) -> Config:
+    """Return a preset with ``group.field=value`` overrides applied, all checked.
+
+    Raises
+    ------
+    UserError
+        For an unknown preset, group or field, a value of the wrong type or outside its range, or
+        settings that contradict each other; the message lists what is valid.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"unknown preset {preset!r}; there are {' '.join(PRESETS)}")
+    changes: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
+    for override in overrides:
+        group, name, value = _parse_override(override)
+        changes[group][name] = value
+    base = PRESETS[preset]
+    config = replace(
+        base,
+        **{group: replace(getattr(base, group), **fields) for group, fields in changes.items() if fields},
+    )
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raise a `UserError` for settings that contradict each other."""
+    split, training = config.split, config.training
+    if training.size not in config.data.sizes:
+        sizes = ",".join(map(str, config.data.sizes))
+        raise UserError(
+            f"training.size={training.size} is not among data.sizes={sizes}: "
+            f"add it, for example --set data.sizes={sizes},{training.size}"
+        )
+    if len(set(config.data.sizes)) < len(config.data.sizes):
+        raise UserError(f"data.sizes={','.join(map(str, config.data.sizes))} names a size twice")
+    if split.folds == 1:
+        raise UserError("split.folds=1 leaves nothing to train on: 0 for one split, or 2 and more")
+    if split.folds and split.fold >= split.folds:
+        last = split.folds - 1
+        raise UserError(f"split.fold={split.fold} does not exist: split.folds={split.folds} has 0 to {last}")
+    if not split.folds and split.validation == 0:
+        raise UserError("split.validation=0 leaves nothing to tune on: give it a share, for example 0.2")
+    if split.holdout + split.validation * (not split.folds) >= 1:
+        raise UserError(
+            f"split.validation={split.validation} and split.holdout={split.holdout} leave nothing "
+            f"to train on: together they must stay below 1"
+        )
+
+
+def describe_presets() -> str:
+    """Return the text of ``--help`` on presets."""
+    lines = ["presets:"]
+    for preset in PRESETS.values():
+        lines += [
+            f"  {preset.name:<12}{preset.purpose}",
+            f"  {'':<12}cost:  {preset.cost}",
+            f"  {'':<12}score: {preset.score}",
+        ]
+    return "\n".join(lines)
+
+
+def describe_settings(config: Config) -> str:
+    """Return every setting with its value in `config` and what it means, a line each."""
+    lines = []
+    for group in GROUPS:
+        for item in dataclasses.fields(GROUPS[group]):
+            value = getattr(getattr(config, group), item.name)
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            choices = f" ({' | '.join(item.metadata['choices'])})" if item.metadata["choices"] else ""
+            lines.append(f"{group + '.' + item.name + '=' + shown:<40}{item.metadata['meaning']}{choices}")
+    return "\n".join(lines)
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    path, equals, text = override.partition("=")
+    group, dot, name = path.partition(".")
+    if not (equals and dot):
+        raise UserError(f"--set {override}: expected group.field=value, for example training.epochs=5")
+    if group not in GROUPS:
+        raise UserError(
+            f"--set {override}: unknown group {group!r}{_nearest(group, GROUPS)}; "
+            f"there are {' '.join(GROUPS)}"
+        )
+    fields = {item.name: item for item in dataclasses.fields(GROUPS[group])}
+    if name not in fields:
+        raise UserError(
+            f"--set {override}: {group} has no field {name!r}{_nearest(name, fields)}; "
+            f"it has {' '.join(fields)}"
+        )
+    item = fields[name]
+    try:
+        value = _convert(text, item.type)
+    except ValueError:
+        raise UserError(f"--set {override}: expected {_type_name(item.type)}, not {text!r}") from None
+    choices, low, high = (item.metadata[key] for key in ("choices", "low", "high"))
+    if choices and value not in choices:
+        raise UserError(f"--set {override}: expected one of {' '.join(choices)}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if (low is not None and not number >= low) or (high is not None and not number <= high):
+            bounds = f"at least {low}" if high is None else f"{low} to {high}"
+            raise UserError(f"--set {override}: expected {bounds}")
+    return group, name, value
+
+
+def _convert(text: str, kind: Any) -> Any:
+    if isinstance(kind, types.GenericAlias):  # tuple[int, ...]
+        return tuple(_convert(part, typing.get_args(kind)[0]) for part in text.split(","))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text)
+
+
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, types.GenericAlias):
+        return "whole numbers separated by commas"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+
+
+def _nearest(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

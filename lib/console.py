@@ -1,0 +1,102 @@
+"""What a stage prints: lines, progress, sizes and times."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a terminal
+
+
+def say(text: str) -> None:
+    """Print one line at once, above a progress bar if one is drawn."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+    """Print one line to standard error: the run goes on, but the user should know."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
+def format_bytes(count: float) -> str:
+    """Write a size for people, in powers of 1000.
+
+    >>> format_bytes(45_000_000_000), format_bytes(512)
+    ('45.0 GB', '512 bytes')
+    """
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 1000 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration for people.
+
+    >>> format_seconds(0.24), format_seconds(75), format_seconds(7322)
+    ('0.2 s', '1 min 15 s', '2 h 02 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """A progress bar with rate and time left; plain lines now and then when not a terminal.
+
+    Parameters
+    ----------
+    total : int
+        Number of units of work.
+    label : str
+        What is being done.
+    unit : str
+        What is counted, in the plural.
+    done : int
+        Units that an earlier, interrupted run had finished already.
+    """
+
+    def __init__(self, total: int, label: str, unit: str, done: int = 0) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.done = self.done_before = done
+        self.started = self.last_line = time.monotonic()
+        self.figures = ""
+        self.bar = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(
+                total=total, initial=done, desc=label, unit=f" {unit}", file=sys.stderr,
+                leave=False, dynamic_ncols=True,
+            )  # fmt: skip
+
+    def update(self, count: int = 1, figures: str = "") -> None:
+        """Count finished units; `figures` (a loss, say) is shown behind them."""
+        self.done += count
+        self.figures = figures or self.figures
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.figures, refresh=False)
+            self.bar.update(count)
+        elif time.monotonic() - self.last_line > PLAIN_LINE_SECONDS and self.done < self.total:
+            self.last_line = time.monotonic()
+            say(f"  {self.label}: {self._plain()}")
+
+    def _plain(self) -> str:
+        seconds = time.monotonic() - self.started
+        rate = max(self.done - self.done_before, 1e-9) / max(seconds, 1e-9)
+        left = format_seconds((self.total - self.done) / rate)
+        return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second, {left} left" + (
+            f", {self.figures}" if self.figures else ""
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,80 @@
+"""The sample table: which samples there are, what their labels are, and which subset each is in.
+
+``index.csv`` (columns id, set, target) lies in the dataset's cache and gives the row order of every
+array: the labelled samples in the order of ``train.csv``, then the test samples in the order of
+``sample_submission.csv``. ``split.csv`` (columns id, subset, fold) lies in the run's folder.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import artifacts
+from lib.labels import parse_target, target_matrix
+
+
+@dataclass(frozen=True)
+class Index:
+    """All samples of a dataset, in the row order of its arrays.
+
+    Attributes
+    ----------
+    train_ids : list of str, length N
+    targets : list of tuple of int, length N
+        Class numbers of the labelled samples.
+    test_ids : list of str
+    """
+
+    train_ids: list[str]
+    targets: list[tuple[int, ...]]
+    test_ids: list[str]
+
+    @cached_property
+    def truth_NC(self) -> np.ndarray:
+        """Labels as a table of yes and no, shape (N, C), bool."""
+        return target_matrix(self.targets)
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write ``index.csv``."""
+    table = pd.DataFrame(
+        {
+            "id": index.train_ids + index.test_ids,
+            "set": ["train"] * len(index.train_ids) + ["test"] * len(index.test_ids),
+            "target": [" ".join(map(str, labels)) for labels in index.targets] + [""] * len(index.test_ids),
+        }
+    )
+    artifacts.write_text(path, table.to_csv(index=False))
+
+
+def read_index(path: Path) -> Index:
+    """Read ``index.csv``; a `UserError` names the stage that makes it where it is missing."""
+    table = pd.read_csv(artifacts.require(path, "00_prepare.py"), dtype=str, keep_default_na=False)
+    train = table[table["set"] == "train"]
+    return Index(
+        train_ids=list(train["id"]),
+        targets=[parse_target(text) for text in train["target"]],
+        test_ids=list(table.loc[table["set"] == "test", "id"]),
+    )
+
+
+def read_subsets(path: Path, index: Index) -> dict[str, np.ndarray]:
+    """Read ``split.csv``.
+
+    Returns
+    -------
+    dict of ndarray of int
+        Row numbers in the index, ascending, of the subsets train, validation and holdout; a subset
+        without samples is left out.
+    """
+    split = pd.read_csv(artifacts.require(path, "00_prepare.py"), dtype={"id": str})
+    row_of = {sample: row for row, sample in enumerate(index.train_ids)}
+    rows = split["id"].map(row_of).to_numpy()
+    return {
+        name: np.sort(rows[split["subset"] == name])
+        for name in ("train", "validation", "holdout")
+        if (split["subset"] == name).any()
+    }

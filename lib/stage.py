@@ -1,0 +1,233 @@
+"""What every numbered script starts from: its options, its run's folders, its clear ending."""
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lib import artifacts, config, console
+from lib.config import Config
+from lib.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: the settings, and where everything of it lies.
+
+    Attributes
+    ----------
+    config : Config
+        The preset with the overrides of the command line.
+    begun : dict
+        Preset, overrides and data folder by name.
+    source : Path
+        The folder in Kaggle's layout that is read.
+    simulated : bool
+        Whether that folder is our own simulation.
+    cache : Path
+        ``data/cache/<dataset>``: what does not depend on a run's choices.
+    folder : Path
+        ``outputs/<run>``.
+    options : argparse.Namespace
+        The whole command line.
+    """
+
+    config: Config
+    begun: dict[str, Any]
+    source: Path
+    simulated: bool
+    cache: Path
+    folder: Path
+    options: argparse.Namespace
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return self.options.workers
+
+    @property
+    def force(self) -> bool:
+        """Whether to make again what is there."""
+        return self.options.force
+
+    def remember(self) -> None:
+        """Write down what the run was begun with, so that later stages need only ``--run NAME``."""
+        artifacts.write_json(self.folder / "run.json", self.begun)
+
+    @property
+    def index(self) -> Path:
+        """Where the list of all samples is."""
+        return self.cache / "index.csv"
+
+    @property
+    def split(self) -> Path:
+        """Where the subsets are."""
+        return self.folder / "split.csv"
+
+    @property
+    def statistics(self) -> Path:
+        """Where the classes and channel statistics are."""
+        return self.folder / "statistics.json"
+
+    @property
+    def bad_images(self) -> Path:
+        """Where the list of unusable images is, if there are any."""
+        return self.cache / "bad_images.csv"
+
+    def network(self, name: str) -> Path:
+        """Where a network's weights and history are."""
+        return self.folder / "networks" / name
+
+    def array(self, subset: str, size: int) -> Path:
+        """Where the cached array of train or test is."""
+        return self.cache / f"{subset}_{size}"
+
+    def figure(self, name: str) -> Path:
+        """Where a figure is."""
+        return self.folder / "figures" / f"{name}.png"
+
+    def predictions(self, predictor: str, subset: str) -> Path:
+        """Where a prediction table is."""
+        return self.folder / "predictions" / predictor / f"{subset}.npz"
+
+    def thresholds(self, predictor: str) -> Path:
+        """Where a predictor's thresholds are."""
+        return self.folder / "thresholds" / f"{predictor}.json"
+
+    def evaluation(self, predictor: str, name: str) -> Path:
+        """Where a table of a predictor's evaluation is."""
+        return self.folder / "evaluation" / f"{predictor}_{name}.csv"
+
+    @property
+    def data_name(self) -> str:
+        """What the data are, for titles of figures."""
+        return "simulated cells" if self.simulated else f"images of {self.source.resolve().name}/"
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other processes out of this run's folder."""
+        return artifacts.lock(self.folder)
+
+    def step(
+        self, name: str, groups: list[str], inputs: dict[str, str], outputs: list[Path]
+    ) -> artifacts.Step:
+        """Describe a step of this run that depends on groups of settings and on inputs."""
+        settings = {key: value for group in groups for key, value in self.config.group(group).items()}
+        manifest = self.folder / "manifests" / f"{name.replace(' ', '_')}.json"
+        return artifacts.Step(name, manifest, settings, inputs, outputs)
+
+
+def prints(*paths: Path) -> dict[str, str]:
+    """Return fingerprints of files by name, as inputs of a step."""
+    return {path.name: artifacts.fingerprint_file(path) for path in paths}
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return the options that all stages share; a script may add its own."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog=config.describe_presets() + "\n\n--settings lists every field that --set takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add(
+        "--preset",
+        help="settings to start from; default: the run's own, else strong where data/train.csv is, else demo",
+    )
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="GROUP.FIELD=VALUE",
+        help="change settings of the preset",
+    )
+    add("--settings", action="store_true", help="print every setting, its value and its meaning, and end")
+    add("--run", metavar="NAME", help="name of the folder in outputs/; default: the preset's name")
+    add(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with Kaggle's files; default: data/, or the preset's simulated cells",
+    )
+    add(
+        "--work",
+        type=Path,
+        default=ROOT,
+        metavar="FOLDER",
+        help="folder that holds data/ and outputs/; default: the project's",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        metavar="N",
+        help="processes; default: one a core",
+    )
+    add("--force", action="store_true", help="make again what is there, also with other settings")
+    return result
+
+
+def begin(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run:
+    """Read the command line and say which run it is.
+
+    Without ``--preset`` it goes on with what the run was begun with, if there is such a run.
+    """
+    options = parser.parse_args(argv)
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: expected at least 1")
+    for name in filter(None, (options.run, options.preset)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UserError(f"{name!r} is no name for a run or preset: expected letters, digits and . _ -")
+    work = options.work.resolve()
+    work = work.relative_to(Path.cwd()) if work.is_relative_to(Path.cwd()) else work
+    preset = options.preset or ("strong" if (work / "data" / "train.csv").exists() else "demo")
+    folder = work / "outputs" / (options.run or preset)
+    overrides, data = options.set, options.data
+    if not options.preset and (folder / "run.json").exists():
+        begun = artifacts.read_json(folder / "run.json")
+        preset, overrides = begun["preset"], begun["set"] + overrides
+        data = data or (begun["data"] and Path(begun["data"]))
+    settings = config.load(preset, overrides)
+    if options.settings:
+        print(config.describe_settings(settings))
+        raise SystemExit(0)
+    simulated = data is None and bool(settings.simulation.name)
+    source = data or work / "data" / settings.simulation.name
+    dataset = settings.simulation.name if simulated else source.resolve().name if data else "kaggle"
+    begun = {"preset": preset, "set": overrides, "data": str(data.resolve()) if data else None}
+    cache = work / "data" / "cache" / dataset
+    console.say(f"== {parser.prog.removesuffix('.py')}: preset {preset}, {source} -> {folder}")
+    return Run(settings, begun, source, simulated, cache, folder, options)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's `main`; what the user can mend ends it with one line and exit code 2."""
+    name = Path(sys.argv[0]).stem
+    signal.signal(signal.SIGTERM, _terminate)
+    started = time.monotonic()
+    try:
+        main()
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            f"{name}: interrupted; what is finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    console.say(f"{name}: {console.format_seconds(time.monotonic() - started)}")
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
