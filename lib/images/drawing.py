@@ -1,0 +1,166 @@
+"""Primitives for drawing simulated cells: noise, polygons, strokes and dots on a square canvas.
+
+All lengths are in units of 1/512 of the side of a field at zoom 1, about 0.3 micrometres in the
+Human Protein Atlas. The number of pixels is a matter of sampling alone: where a structure is finer
+than a pixel, its brightness is spread over that pixel.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SUBPIXEL_BITS = 4  # OpenCV's fixed-point coordinates
+BRIGHTNESS_STEPS = 4  # strokes are drawn in groups of equal brightness
+STROKE_LAYERS = 4  # strokes of one layer hide, those of different layers add to each other
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A square image under construction.
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels.
+    extent : float
+        Side in units.
+    """
+
+    size: int
+    extent: float
+
+    @property
+    def scale(self) -> float:
+        """Pixels in a unit."""
+        return self.size / self.extent
+
+    def noise(self, rng: np.random.Generator, grain: float) -> np.ndarray:
+        """Draw smooth random texture, mean 0 and standard deviation about 1, grains of `grain` units.
+
+        Returns
+        -------
+        ndarray of shape (H, W), float32
+        """
+        cells = int(np.ceil(self.extent / grain * 2)) + 2
+        if cells >= 2 * self.size:  # finer than a pixel: the average of many independent grains
+            return rng.standard_normal((self.size, self.size), np.float32) * (2 * self.size / cells)
+        grid = cv2.GaussianBlur(rng.standard_normal((cells, cells), np.float32), (0, 0), 1.0)
+        pitch = self.extent / self.size / (grain / 2)
+        place = np.float32([[pitch, 0, 0.5], [0, pitch, 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(grid, place, (self.size, self.size), flags=flags) * 3.54  # 1 / blur's loss
+
+    def blur(self, image_HW: np.ndarray, radius: float) -> np.ndarray:
+        """Blur with a Gaussian of standard deviation `radius` units; wide blurs on a coarser grid."""
+        sigma = radius * self.scale
+        if sigma < 0.25:
+            return image_HW
+        if sigma <= 4:
+            return cv2.GaussianBlur(image_HW, (0, 0), sigma)
+        factor = sigma / 3
+        small = max(8, round(self.size / factor))
+        coarse = cv2.resize(image_HW, (small, small), interpolation=cv2.INTER_AREA)
+        coarse = cv2.GaussianBlur(coarse, (0, 0), sigma * small / self.size)
+        return cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+
+    def polygons(self, outlines: list[np.ndarray], values: np.ndarray, smooth: bool = True) -> np.ndarray:
+        """Fill polygons, later ones over earlier ones.
+
+        Parameters
+        ----------
+        outlines : list of ndarray of shape (points, 2)
+            Corners x, y in units.
+        values : ndarray of int
+            What each is filled with, 1 to 255.
+        smooth : bool
+            Anti-aliased edges; not for label maps.
+
+        Returns
+        -------
+        ndarray of shape (H, W), uint8
+        """
+        image_HW = np.zeros((self.size, self.size), np.uint8)
+        line = cv2.LINE_AA if smooth else cv2.LINE_8
+        for outline, value in zip(outlines, values, strict=True):
+            cv2.fillPoly(image_HW, [self._fixed(outline)], int(value), line, SUBPIXEL_BITS)
+        return image_HW
+
+    def strokes(self, paths: list[np.ndarray], width: float, brightness: np.ndarray) -> np.ndarray:
+        """Draw lines that add up where they cross.
+
+        Parameters
+        ----------
+        paths : list of ndarray of shape (points, 2)
+            x, y in units.
+        width : float
+            In units.
+        brightness : ndarray of shape (paths,)
+            Of each line, 0-1.
+
+        Returns
+        -------
+        ndarray of shape (H, W), float32
+            1 along a line of brightness 1.
+        """
+        total_HW = np.zeros((self.size, self.size), np.float32)
+        if not paths:
+            return total_HW
+        pixels = width * self.scale
+        thickness = max(1, round(pixels))
+        fixed = [self._fixed(path) for path in paths]
+        step = np.ceil(np.clip(brightness, 0.01, 1) * BRIGHTNESS_STEPS).astype(int)
+        for layer in range(STROKE_LAYERS):
+            layer_HW = np.zeros((self.size, self.size), np.uint8)
+            for level in range(1, BRIGHTNESS_STEPS + 1):
+                chosen = [fixed[k] for k in range(layer, len(fixed), STROKE_LAYERS) if step[k] == level]
+                if chosen:
+                    value = level * 255 // BRIGHTNESS_STEPS
+                    cv2.polylines(layer_HW, chosen, False, value, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.accumulate(layer_HW, total_HW)
+        return total_HW * np.float32(min(pixels / thickness, 1.0) / 255)
+
+    def dots(self, points: np.ndarray, radii: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+        """Draw round dots with soft edges; overlapping dots add up.
+
+        Parameters
+        ----------
+        points : ndarray of shape (dots, 2)
+            Centres x, y in units; those outside the canvas are left out.
+        radii, brightness : ndarray of shape (dots,)
+            Radius in units (standard deviation of the dot), and its peak.
+
+        Returns
+        -------
+        ndarray of shape (H, W), float32
+        """
+        total_HW = np.zeros((self.size, self.size), np.float32)
+        for low, high in ((0, 1.1), (1.1, 1.7), (1.7, 2.8), (2.8, np.inf)):
+            chosen = (radii > low) & (radii <= high)
+            if chosen.any():
+                radius = float(radii[chosen].mean())
+                sigma = max(radius * self.scale, 0.45)  # a point is never sharper than a pixel
+                peak = 2 * np.pi * (radius * self.scale) ** 2
+                total_HW += cv2.GaussianBlur(
+                    self._points(points[chosen], brightness[chosen] * peak), (0, 0), sigma
+                )
+        return total_HW
+
+    def _points(self, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Share each weight between the four pixels around its point."""
+        place = points * self.scale - 0.5
+        corner = np.floor(place).astype(int)
+        part = place - corner
+        inside = ((corner >= 0) & (corner < self.size - 1)).all(axis=1)
+        corner, part, weights = corner[inside], part[inside], weights[inside]
+        flat_HW = np.zeros(self.size * self.size)
+        for dx in (0, 1):
+            for dy in (0, 1):
+                share = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
+                index = (corner[:, 1] + dy) * self.size + corner[:, 0] + dx
+                flat_HW += np.bincount(index, weights * share, self.size * self.size)
+        return flat_HW.reshape(self.size, self.size).astype(np.float32)
+
+    def _fixed(self, points: np.ndarray) -> np.ndarray:
+        place = (points * self.scale - 0.5) * (1 << SUBPIXEL_BITS)
+        return np.round(place).astype(np.int32)

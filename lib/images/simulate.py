@@ -1,0 +1,210 @@
+"""Simulated samples in Kaggle's own layout: a stand-in where the real images cannot be had."""
+
+import csv
+import shutil
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lib import artifacts, parallel
+from lib.config import Simulation
+from lib.console import Progress, say
+from lib.images import camera
+from lib.images.antibodies import DIVIDING_SHARE, Sample, describe_antibody, plan_samples, public_part
+from lib.images.field import Field, make_field
+from lib.images.proteins import protein
+from lib.labels import CHANNELS, CLASSES
+
+SPLITS = ("train", "test")
+CHUNK = 16  # samples that a process draws at a time
+PNG_COMPRESSION = 1  # Kaggle's own files are no better packed than this costs time
+BRIDGE, SPINDLE = CLASSES.index("Cytokinetic bridge"), CLASSES.index("Mitotic spindle")
+
+
+def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool) -> None:
+    """Write the simulated samples that the settings describe, unless they are there.
+
+    Parameters
+    ----------
+    folder : Path
+        ``data/<name>``.
+    force : bool
+        Replace samples that were simulated with other settings, instead of refusing.
+
+    Raises
+    ------
+    UserError
+        If the folder holds samples of other settings, or another process is writing there.
+    """
+    chosen = {f"simulation.{key}": value for key, value in asdict(settings).items()}
+    other_way = "--set simulation.name=NAME keeps both"
+    step = artifacts.Step(
+        "simulated set", folder / "simulation.json", chosen, {}, [folder / "train.csv"], other_way
+    )
+    with artifacts.lock(folder):
+        if step.manifest.exists() and not step.matches(force):
+            for part in SPLITS:
+                shutil.rmtree(folder / part, ignore_errors=True)
+        if step.done():
+            return
+        write_dataset(
+            folder,
+            train_samples=settings.train_samples,
+            test_samples=settings.test_samples,
+            size=settings.size,
+            seed=settings.seed,
+            workers=workers,
+            visibility=settings.visibility,
+        )
+        step.finish()
+    total = settings.train_samples + settings.test_samples
+    say(f"simulated {total:,} samples of {settings.size} px in {folder}")
+
+
+def write_dataset(
+    folder: Path, *, train_samples: int, test_samples: int, size: int, seed: int, workers: int,
+    visibility: float = 1.0,
+) -> None:  # fmt: skip
+    """Write simulated samples as Kaggle lays them out, and the answers that Kaggle would keep.
+
+    Writes ``train/{id}_{channel}.png`` and ``test/...`` (8-bit grayscale, size x size; channels red,
+    green, blue, yellow), then ``train.csv`` (Id, Target), ``sample_submission.csv`` (Id, Predicted) and
+    ``solution.csv`` (Id, Target, Usage, Antibody) of all samples; Usage is Train, Public or Private.
+    Nothing depends on `workers`. A run that was cut off goes on where it was: samples whose four files
+    are there are not drawn again. Label sets and the least number of samples of a class: see
+    `lib.images.antibodies.plan_samples`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is not there.
+    train_samples, test_samples : int
+        Number of samples of each part.
+    size : int
+        Side of the images in pixels; only the sampling depends on it, not what is in the field.
+    seed : int
+        Fixes every byte.
+    workers : int
+        Number of processes.
+    visibility : float
+        1 is realistic. Larger makes patterns easier to see, for small images and short demonstrations:
+        the field is magnified by its square root, noise and unspecific staining are divided by it, and
+        faint proteins are brightened.
+    """
+    samples = plan_samples(train_samples, test_samples, seed)
+    for split in SPLITS:
+        artifacts.make_folder(folder / split)
+    missing = [s for s in samples if not all(path.exists() for path in _paths(folder, s))]
+    tasks = [missing[k : k + CHUNK] for k in range(0, len(missing), CHUNK)]
+    draw = partial(_write_chunk, folder=folder, size=size, seed=seed, visibility=visibility)
+    done = len(samples) - len(missing)
+    with Progress(len(samples), "simulated cells", "samples", done) as progress:
+        for _ in parallel.run(draw, tasks, workers, progress):
+            pass
+    _write_tables(folder, samples, seed)
+
+
+def draw_sample(sample: Sample, size: int, seed: int, visibility: float = 1.0) -> np.ndarray:
+    """Draw one sample.
+
+    Returns
+    -------
+    ndarray of shape (H, W, K), uint8
+        Channels red, green, blue, yellow.
+    """
+    rng = np.random.default_rng([seed, 3, sample.number])
+    antibody = describe_antibody(sample.labels, seed, sample.antibody)
+    scene_seed = [seed, 4, sample.antibody, sample.scene]
+    field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed)
+    green_HW = protein(
+        field, sample.labels, antibody.weights, antibody.styles, antibody.active, antibody.spread, scene_seed
+    )
+    unspecific_HW = field.thickness_HW * (0.8 + 0.3 * field.canvas.noise(rng, 2.0))
+    green_HW += antibody.background / visibility * unspecific_HW
+    stains = {"red": field.red_HW, "green": green_HW, "blue": field.blue_HW, "yellow": field.yellow_HW}
+    exposures = camera.TRAIN if sample.split == "train" else camera.TEST
+    common, focus = rng.normal(), rng.uniform(0.1, 0.8)
+    image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
+    for k, name in enumerate(CHANNELS):
+        own = rng.normal()
+        brightness = antibody.brightness if name == "green" else 0.6 * common + 0.8 * own
+        image_HWK[..., k] = camera.record(
+            stains[name], field.canvas, exposures[name], brightness, focus, visibility, rng
+        )
+    return image_HWK
+
+
+def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
+    """Draw one simulated example of every class alone, bright and in all of its cells.
+
+    Returns
+    -------
+    list of (str, ndarray of shape (H, W, K), uint8)
+        Class name and its image, channels red, green, blue, yellow, in Kaggle's class order.
+    """
+    return [
+        (name, draw_sample(Sample(k, name, "train", k, (k,), 0, 0), size, seed))
+        for k, name in enumerate(CLASSES)
+    ]
+
+
+def _make_scene(sample: Sample, line: str, size: int, visibility: float, scene_seed: list[int]) -> Field:
+    rng = np.random.default_rng([*scene_seed, 1])
+    chance = (rng.uniform(size=2) < DIVIDING_SHARE).astype(int)
+    mitotic, pairs = (
+        int(rng.integers(1, 4)) if k in sample.labels else int(c)
+        for k, c in zip((SPINDLE, BRIDGE), chance, strict=True)
+    )
+    return make_field(
+        line, size, visibility**0.5, scene_seed, mitotic=mitotic, pairs=pairs, shift=np.zeros(2)
+    )
+
+
+def _paths(folder: Path, sample: Sample) -> list[Path]:
+    return [folder / sample.split / f"{sample.id}_{name}.png" for name in CHANNELS]
+
+
+def _write_chunk(samples: list[Sample], *, folder: Path, size: int, seed: int, visibility: float) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the processes share the cores already
+    try:
+        for sample in samples:
+            image_HWK = draw_sample(sample, size, seed, visibility)
+            for k, path in enumerate(_paths(folder, sample)):
+                settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
+                _, code = cv2.imencode(".png", np.ascontiguousarray(image_HWK[..., k]), settings)
+                with artifacts.write_atomic(path) as part:
+                    part.write_bytes(code.tobytes())
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _write_tables(folder: Path, samples: list[Sample], seed: int) -> None:
+    rows = sorted(samples, key=lambda sample: sample.id)
+    target = {s.id: " ".join(map(str, s.labels)) for s in rows}
+    usage = {
+        s.id: "Train" if s.split == "train" else "Public" if public_part(s, seed) else "Private" for s in rows
+    }
+    _write_table(
+        folder / "train.csv", ("Id", "Target"), [(s.id, target[s.id]) for s in rows if s.split == "train"]
+    )
+    _write_table(
+        folder / "sample_submission.csv",
+        ("Id", "Predicted"),
+        [(s.id, "0") for s in rows if s.split == "test"],
+    )
+    _write_table(
+        folder / "solution.csv",
+        ("Id", "Target", "Usage", "Antibody"),
+        [(s.id, target[s.id], usage[s.id], s.antibody) for s in rows],
+    )
+
+
+def _write_table(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
+    with artifacts.write_atomic(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
