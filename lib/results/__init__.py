@@ -1,0 +1,1 @@
+"""Numbers about predictions: from prediction tables to scores, figures and a submission; knows no torch."""

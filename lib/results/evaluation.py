@@ -1,0 +1,126 @@
+"""One predictor judged: every class, every labelled subset, each way to decide."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import UserError
+from lib.results import thresholds
+from lib.results.metrics import class_scores, guessing_macro_f1
+from lib.results.predictions import PredictionTable
+from lib.samples import Index
+
+
+class Judged(NamedTuple):
+    """One subset's truth beside what a predictor says of it, the same samples in the same order."""
+
+    truth_NC: np.ndarray
+    probabilities_NC: np.ndarray
+
+
+def join(table: PredictionTable, index: Index, rows: np.ndarray, subset: str) -> Judged:
+    """Put truth and predictions of a subset side by side, matched by id."""
+    ids = [index.train_ids[row] for row in rows]
+    return Judged(index.truth_NC[rows], table.rows_of(ids, f"the {subset} subset"))
+
+
+def decide_all(probabilities_NC: np.ndarray, thresholds_C: np.ndarray, fixed: float) -> dict[str, np.ndarray]:
+    """Decide in every way that is reported.
+
+    Returns
+    -------
+    dict of ndarray of shape (N, C), bool
+        fixed: one threshold for all classes, as both papers begin; tuned: each class's own;
+        submitted: tuned, and the most probable class where nothing passes.
+    """
+    tuned_NC = thresholds.decide(probabilities_NC, thresholds_C)
+    return {
+        "fixed": thresholds.decide(probabilities_NC, np.full(len(thresholds_C), fixed)),
+        "tuned": tuned_NC,
+        "submitted": thresholds.at_least_one(tuned_NC, probabilities_NC),
+    }
+
+
+def evaluate(
+    subsets: dict[str, Judged], thresholds_C: np.ndarray, fixed: float, classes: list[int]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score a predictor.
+
+    Parameters
+    ----------
+    subsets : dict of Judged
+        By name; must hold validation.
+    thresholds_C : ndarray of shape (C,)
+    fixed : float
+        The one threshold of decision "fixed".
+    classes : list of int
+        The classes that the run keeps; macro averages are over these.
+
+    Returns
+    -------
+    per_class : DataFrame
+        A row for each (subset, decision, class), with the columns of `metrics.class_scores`.
+    summary : DataFrame
+        A row for each (subset, decision): samples, macro_f1 over the run's classes,
+        macro_f1_present over those of them that a sample of the subset carries, macro precision and
+        recall, labels a sample, and the macro-F1 of guessing by validation's frequencies.
+    """
+    frequency_C = subsets["validation"].truth_NC.mean(axis=0)
+    per_class, summary = [], []
+    for subset, judged in subsets.items():
+        guess = guessing_macro_f1(judged.truth_NC[:, classes], frequency_C[classes])
+        for decision, decision_NC in decide_all(judged.probabilities_NC, thresholds_C, fixed).items():
+            scores = class_scores(judged.truth_NC, decision_NC).iloc[classes]
+            per_class.append(scores.reset_index().assign(subset=subset, decision=decision))
+            summary.append(
+                {
+                    "subset": subset,
+                    "decision": decision,
+                    "samples": len(decision_NC),
+                    "macro_f1": scores["f1"].mean(),
+                    "macro_f1_present": scores.loc[scores["support"] > 0, "f1"].mean(),
+                    "macro_precision": scores["precision"].mean(),
+                    "macro_recall": scores["recall"].mean(),
+                    "labels_per_sample": decision_NC.sum(axis=1).mean(),
+                    "guessing_macro_f1": guess,
+                }
+            )
+    table = pd.concat(per_class, ignore_index=True)
+    first = ["subset", "decision", "class"]
+    return table[first + [column for column in table if column not in first]], pd.DataFrame(summary)
+
+
+def describe(predictor: str, summary: pd.DataFrame, classes: int, fixed: float) -> str:
+    """Return the summary as lines for the console: macro-F1 by subset and way to decide."""
+    scores = summary.pivot(index="subset", columns="decision", values="macro_f1")
+    guess = summary.groupby("subset")["guessing_macro_f1"].first()
+    lines = [
+        f"{predictor}: macro-F1 over {classes} classes",
+        f"  {'':<12}{'samples':>8}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}{'guessing':>10}",
+    ]
+    for subset, samples in summary.groupby("subset", sort=False)["samples"].first().items():
+        row = scores.loc[subset]
+        lines.append(
+            f"  {subset:<12}{samples:>8,}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}"
+            f"{guess[subset]:>10.3f}"
+        )
+    return "\n".join(lines)
+
+
+def best_predictor(folder: Path) -> str:
+    """Return the predictor with the best macro-F1 of its submitted decisions on validation.
+
+    Parameters
+    ----------
+    folder : Path
+        ``outputs/<run>/evaluation``.
+    """
+    scores = {}
+    for path in sorted(folder.glob("*_summary.csv")):
+        summary = pd.read_csv(path).set_index(["subset", "decision"])
+        scores[path.name.removesuffix("_summary.csv")] = summary.loc[("validation", "submitted"), "macro_f1"]
+    if not scores:
+        raise UserError(f"{folder} holds no evaluation: run `python 04_threshold.py` first")
+    return max(scores, key=scores.get)

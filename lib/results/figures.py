@@ -1,0 +1,209 @@
+"""Every figure, drawn with matplotlib from numbers and images that are handed in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen is needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib import artifacts
+from lib.labels import CHANNEL_MEANINGS, CHANNELS, CLASSES
+
+BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#8a8f98"
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "figure.dpi": 120,
+}
+
+
+@contextmanager
+def _figure(
+    path: Path, *layout: int, size: tuple[float, float], **options: object
+) -> Iterator[tuple[Figure, object]]:
+    """Give a figure and its axes; saved whole when the block ends."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(*layout, figsize=size, layout="constrained", **options)
+        try:
+            yield figure, axes
+            with artifacts.write_atomic(path) as part:
+                figure.savefig(part, format="png", metadata={"Software": None})
+        finally:
+            plt.close(figure)
+
+
+def class_counts(path: Path, counts: pd.DataFrame, data: str) -> None:
+    """Draw how many samples carry each class, by subset, on a log scale (Hoogenboom 2019, figure 2 A).
+
+    Parameters
+    ----------
+    counts : DataFrame
+        A row a class (index: names), a column a subset.
+    data : str
+        What data these are, for the title.
+    """
+    counts = counts.loc[:, counts.sum() > 0]
+    total = counts.sum(axis=1)
+    counts, total = counts.loc[total.sort_values(kind="stable").index], total.sort_values(kind="stable")
+    with _figure(path, size=(7.5, 6.5)) as (_, axes):
+        axes.barh(total.index, (total - 0.6).clip(lower=0), color=BLUE, left=0.6)  # a log scale has no 0
+        for row, number in enumerate(total):
+            parts = " + ".join(f"{count:,}" for count in counts.iloc[row])
+            axes.annotate(
+                f"{number:,}  ({parts})" if number else "none", (max(number, 0.6), row), (4, 0),
+                textcoords="offset points", va="center", fontsize=7.5, color="#333",
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlim(0.6, total.max() * 12)
+        axes.margins(y=0.01)
+        axes.set_xlabel(f"samples, log scale; in brackets: {' + '.join(counts.columns)}")
+        axes.set_title(f"Samples of each class: {data}")
+
+
+def labels_per_sample(path: Path, truth_NC: np.ndarray, data: str) -> None:
+    """Draw how many labels the samples carry (Hoogenboom 2019, figure 2 B)."""
+    counts = np.bincount(truth_NC.sum(axis=1))[1:]
+    with _figure(path, size=(5, 3.2)) as (_, axes):
+        bars = axes.bar(np.arange(1, len(counts) + 1), counts, color=BLUE)
+        axes.bar_label(
+            bars, [f"{count:,}\n{count / counts.sum():.1%}" for count in counts], fontsize=8, padding=2
+        )
+        axes.set_xticks(np.arange(1, len(counts) + 1))
+        axes.margins(y=0.18)
+        axes.set_xlabel("labels of a sample")
+        axes.set_ylabel("samples")
+        axes.set_title(f"Labels per sample: {data}")
+
+
+def merged(image_HWK: np.ndarray) -> np.ndarray:
+    """Merge channels in the atlas's colours: red, green and blue as named, yellow as red and green.
+
+    Takes (H, W, 4) uint8 R G B Y; returns (H, W, 3) uint8 RGB.
+    """
+    red, green, blue, yellow = np.moveaxis(image_HWK.astype(np.float32), -1, 0)
+    rgb = np.stack([red + 0.5 * yellow, green + 0.5 * yellow, blue], axis=-1)
+    return rgb.clip(0, 255).astype(np.uint8)
+
+
+def in_color(image_HWK: np.ndarray, channel: int) -> np.ndarray:
+    """Return one channel alone in its colour, (H, W, 3) uint8 RGB."""
+    color = np.array([(1, 0, 0), (0, 1, 0), (0.25, 0.45, 1), (1, 1, 0)][channel])  # pure blue is hard to see
+    return (image_HWK[..., channel, None] * color).astype(np.uint8)
+
+
+def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: str) -> None:
+    """Draw samples, a row each: channels merged, then every channel alone, with the label names.
+
+    Parameters
+    ----------
+    images : list of ndarray of shape (H, W, 4), uint8, R G B Y
+    names : list of str
+        Label names of each sample.
+    """
+    rows, columns = len(images), 1 + len(CHANNELS)
+    with _figure(path, rows, columns, size=(1.75 * columns, 1.9 * rows + 0.5), squeeze=False) as (
+        figure,
+        axes,
+    ):
+        for row, (image_HWK, name) in enumerate(zip(images, names, strict=True)):
+            pictures = [
+                merged(image_HWK),
+                *(in_color(image_HWK, channel) for channel in range(len(CHANNELS))),
+            ]
+            for axis, picture in zip(axes[row], pictures, strict=True):
+                axis.imshow(picture, interpolation="nearest" if len(picture) < 200 else "antialiased")
+                axis.set_axis_off()
+            axes[row, 0].set_title(name, fontsize=8, fontweight="normal")
+        for axis, title in zip(axes[0, 1:], CHANNEL_MEANINGS, strict=True):
+            axis.set_title(title, fontsize=8, fontweight="normal", loc="center")
+        figure.suptitle(data, fontsize=10, fontweight="bold", x=0.01, ha="left")
+
+
+def training_curves(path: Path, history: pd.DataFrame, title: str) -> None:
+    """Draw loss and macro-F1 of training and validation, and the learning rate, over epochs.
+
+    Parameters
+    ----------
+    history : DataFrame
+        As `lib.learning.training.fit` returns it.
+    """
+    epochs = history["epoch"]
+    panels = [
+        ("loss", "binary cross-entropy", ("train_loss", "validation_loss")),
+        ("macro-F1", "macro-F1 at a threshold of 0.5", ("train_macro_f1", "validation_macro_f1")),
+    ]
+    with _figure(path, 1, 3, size=(10.5, 3.2)) as (figure, axes):
+        for axis, (name, label, columns) in zip(axes, panels, strict=False):
+            for column, color in zip(columns, (BLUE, ORANGE), strict=True):
+                axis.plot(
+                    epochs, history[column], color=color, marker="o", markersize=3, label=column.split("_")[0]
+                )
+            axis.set_title(name)
+            axis.set_ylabel(label)
+            axis.legend(frameon=False)
+        axes[2].plot(epochs, history["learning_rate"], color=GREY, marker="o", markersize=3)
+        axes[2].set_title("learning rate")
+        axes[2].set_ylabel("highest of the epoch")
+        for axis in axes:
+            axis.set_xlabel("epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.set_ylim(bottom=0)
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+
+
+def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
+    """Draw each class's F1 at one threshold for all and at its own, most frequent class on top.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        The per-class table of `lib.results.evaluation.evaluate`.
+    subset : str
+        Which of its subsets.
+    """
+    chosen = scores[scores["subset"] == subset]
+    fixed, tuned = (chosen[chosen["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
+    order = fixed["support"].sort_values(kind="stable").index
+    fixed, tuned = fixed.loc[order], tuned.loc[order]
+    rows = np.arange(len(order))
+    with _figure(path, size=(7, 6.5)) as (_, axes):
+        axes.hlines(rows, fixed["f1"], tuned["f1"], color="#c9ccd1", linewidth=2)
+        axes.plot(
+            fixed["f1"],
+            rows,
+            "o",
+            color=GREY,
+            markersize=5,
+            label=f"one threshold, mean {fixed['f1'].mean():.3f}",
+        )
+        axes.plot(
+            tuned["f1"],
+            rows,
+            "o",
+            color=ORANGE,
+            markersize=5,
+            label=f"its own, mean {tuned['f1'].mean():.3f}",
+        )
+        axes.set_yticks(rows, [f"{name}  ({support:,})" for name, support in fixed["support"].items()])
+        axes.set_xlim(-0.02, 1.02)
+        axes.margins(y=0.02)
+        axes.grid(axis="x", color="#e5e7ea")
+        axes.set_xlabel("F1 (in brackets: samples with the class)")
+        axes.legend(frameon=False, loc="lower right")
+        axes.set_title(title)
+
+
+def label_names(truth_C: np.ndarray) -> str:
+    """Return the names of a sample's labels, a line each."""
+    return "\n".join(CLASSES[label] for label in np.flatnonzero(truth_C))

@@ -1,0 +1,76 @@
+"""Scores from yes and no: precision, recall, F1, prediction advantage, macro-F1."""
+
+import numpy as np
+import pandas as pd
+
+from lib.labels import CLASSES
+
+
+def f1_per_class(truth_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
+    """Score each class for itself.
+
+    Parameters
+    ----------
+    truth_NC, decision_NC : ndarray of shape (N, C), bool
+
+    Returns
+    -------
+    ndarray of shape (C,), float64, in [0, 1]
+        ``2 TP / (2 TP + FP + FN)``; 0 for a class with no positive on either side, as Kaggle's
+        scorer and scikit-learn with ``zero_division=0`` have it.
+    """
+    hits_C = (truth_NC & decision_NC).sum(axis=0)
+    return _ratio(2 * hits_C, truth_NC.sum(axis=0) + decision_NC.sum(axis=0))
+
+
+def macro_f1(truth_NC: np.ndarray, decision_NC: np.ndarray) -> float:
+    """Return the mean of the classes' F1 scores, each class counting alike: Kaggle's score."""
+    return float(f1_per_class(truth_NC, decision_NC).mean())
+
+
+def class_scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
+    """Score each class in every way that the papers report.
+
+    Returns
+    -------
+    DataFrame
+        A row a class, in Kaggle's order: support and predicted (samples that carry and that were
+        given the class), frequency (support's share), precision, recall, f1, and
+        prediction_advantage ``1 - (1 - F1) / (1 - frequency)`` (Hoogenboom 2019, equation 7):
+        0 is as good as guessing by frequency, 1 is perfect.
+    """
+    hits_C = (truth_NC & decision_NC).sum(axis=0)
+    support_C, predicted_C = truth_NC.sum(axis=0), decision_NC.sum(axis=0)
+    f1_C = f1_per_class(truth_NC, decision_NC)
+    frequency_C = support_C / max(len(truth_NC), 1)
+    return pd.DataFrame(
+        {
+            "support": support_C,
+            "predicted": predicted_C,
+            "frequency": frequency_C,
+            "precision": _ratio(hits_C, predicted_C),
+            "recall": _ratio(hits_C, support_C),
+            "f1": f1_C,
+            "prediction_advantage": prediction_advantage(f1_C, frequency_C),
+        },
+        index=pd.Index(CLASSES, name="class"),
+    )
+
+
+def prediction_advantage(f1: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """Return ``1 - (1 - F1) / (1 - frequency)``; nan for a class that every sample carries."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(frequency < 1, 1 - (1 - f1) / (1 - frequency), np.nan)
+
+
+def guessing_macro_f1(truth_NC: np.ndarray, frequency_C: np.ndarray) -> float:
+    """Return the macro-F1 expected of guessing each class by chance with its frequency.
+
+    With share t of a class true and share q guessed, F1 is close to ``2 t q / (t + q)``.
+    """
+    truth_C = truth_NC.mean(axis=0)
+    return float(_ratio(2 * truth_C * frequency_C, truth_C + frequency_C).mean())
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)

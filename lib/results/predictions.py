@@ -1,0 +1,93 @@
+"""The prediction table: what one predictor says of the samples of one subset."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib import artifacts
+from lib.errors import UserError
+from lib.labels import CLASSES
+
+SUBSETS = ("train", "validation", "holdout", "test")
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Probabilities of all classes for samples by id.
+
+    Attributes
+    ----------
+    ids : list of str, length N
+    probabilities_NC : ndarray of shape (N, 28), float32, in [0, 1]
+        In Kaggle's class order.
+    """
+
+    ids: list[str]
+    probabilities_NC: np.ndarray
+
+    def rows_of(self, ids: list[str], of: str) -> np.ndarray:
+        """Return probabilities_NC of the given ids in their order; `of` names them in the refusal.
+
+        Raises
+        ------
+        UserError
+            If the table lacks one of the ids.
+        """
+        row_of = {sample: row for row, sample in enumerate(self.ids)}
+        missing = [sample for sample in ids if sample not in row_of]
+        if missing:
+            raise UserError(
+                f"no prediction for {len(missing):,} of the {len(ids):,} ids of {of}, {missing[0]} for one: "
+                f"run `python 02_train_cnn.py --force` to predict again"
+            )
+        return self.probabilities_NC[[row_of[sample] for sample in ids]]
+
+
+def expand(probabilities: np.ndarray, classes: list[int]) -> np.ndarray:
+    """Return probabilities_NC over all 28 classes of a predictor that knows only some; 0 elsewhere."""
+    probabilities_NC = np.zeros((len(probabilities), len(CLASSES)), dtype=np.float32)
+    probabilities_NC[:, classes] = probabilities
+    return probabilities_NC
+
+
+def save(path: Path, table: PredictionTable) -> None:
+    """Write a prediction table (npz: ids, probabilities)."""
+    with artifacts.write_atomic(path) as part, part.open("wb") as file:
+        np.savez(file, ids=np.array(table.ids), probabilities=table.probabilities_NC.astype(np.float32))
+
+
+def load(path: Path) -> PredictionTable:
+    """Read a prediction table and check it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no prediction table: shapes, double ids, or values that are
+        no probabilities.
+    """
+    artifacts.require(path, "02_train_cnn.py")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            ids, probabilities_NC = content["ids"], content["probabilities"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no prediction table with ids and probabilities: {error}") from None
+    wanted = (len(ids), len(CLASSES))
+    if probabilities_NC.shape != wanted:
+        raise UserError(f"{path}: probabilities have shape {probabilities_NC.shape}, expected {wanted}")
+    if len(set(ids.tolist())) < len(ids):
+        raise UserError(f"{path} holds an id twice")
+    if not ((probabilities_NC >= 0) & (probabilities_NC <= 1)).all():
+        row = int(np.flatnonzero(~((probabilities_NC >= 0) & (probabilities_NC <= 1)).all(axis=1))[0])
+        raise UserError(f"{path}, id {ids[row]}: a value is no probability in [0, 1]")
+    return PredictionTable(ids.tolist(), probabilities_NC)
+
+
+def predictors(folder: Path) -> list[str]:
+    """Return the names of the predictors in a run's ``predictions/``, sorted."""
+    artifacts.require(folder, "02_train_cnn.py")
+    names = sorted(path.parent.name for path in folder.glob("*/validation.npz"))
+    if not names:
+        raise UserError(f"{folder} holds no validation.npz: run `python 02_train_cnn.py` first")
+    return names
