@@ -1,0 +1,1 @@
+"""Networks: from arrays to prediction tables."""
