@@ -1,0 +1,47 @@
+"""Stage 05: decide for the test samples, write Kaggle's file and check it.
+
+Reads   outputs/<run>/predictions/<predictor>/test.npz, thresholds/<predictor>.json
+Writes  outputs/<run>/submission.csv
+Run     python 05_submit.py --preset demo
+"""
+
+from lib import artifacts, samples, stage
+from lib.console import say
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
+    run = stage.begin(parser, argv)
+    from lib.results import evaluation, predictions, submission, thresholds
+
+    with run.hold():
+        index = samples.read_index(run.index)
+        predictor = run.options.predictor or evaluation.best_predictor(run.folder / "evaluation")
+        test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
+        thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
+        submission_csv = run.folder / "submission.csv"
+        step = run.step("05_submit", [], stage.prints(run.index, test_npz, thresholds_json), [submission_csv])
+        if step.done(run.force):
+            say(f"{submission_csv} is up to date")
+        else:
+            probabilities_NC = predictions.load(test_npz).rows_of(index.test_ids, "sample_submission.csv")
+            thresholds_C = thresholds.from_table(artifacts.read_json(thresholds_json))
+            decision_NC = thresholds.at_least_one(
+                thresholds.decide(probabilities_NC, thresholds_C), probabilities_NC
+            )
+            submission.replace_unseen(decision_NC, index, run.bad_images)
+            submission.write(submission_csv, index.test_ids, decision_NC)
+            step.finish(predictor=predictor)
+        decision_NC = submission.check(submission_csv, index.test_ids)
+        say(f"{len(decision_NC):,} rows, {decision_NC.sum(axis=1).mean():.2f} labels a row, by {predictor}")
+        solution_csv = run.source / "solution.csv"
+        if solution_csv.exists():
+            scores = submission.score(index.test_ids, decision_NC, solution_csv)
+            say(f"macro-F1 that Kaggle would give, {run.data_name}: "
+                + ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items()))  # fmt: skip
+        say(f"submission: {submission_csv}")
+
+
+if __name__ == "__main__":
+    stage.run(main)
