@@ -4,6 +4,8 @@ Layout: ``train.csv`` (Id,Target), ``sample_submission.csv`` (Id,Predicted), ``t
 ``test/`` with one 8-bit grayscale PNG a channel, ``{id}_{red|green|blue|yellow}.png``.
 """
 
+import csv
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,17 +55,17 @@ def read_labels(folder: Path) -> tuple[list[str], list[tuple[int, ...]]]:
     """
     table = _read_table(folder / "train.csv", "Target")
     targets = []
-    for row, text in enumerate(table["Target"]):
+    for line, _, text in table:
         try:
             targets.append(parse_target(text))
         except ValueError as error:
-            raise UserError(f"{folder / 'train.csv'}, line {row + 2}: Target {error}") from None
-    return list(table["Id"]), targets
+            raise UserError(f"{folder / 'train.csv'}, line {line}: Target {error}") from None
+    return [sample for _, sample, _ in table], targets
 
 
 def read_submission_ids(folder: Path) -> list[str]:
     """Return the ids of ``sample_submission.csv`` in its order: the test set; refuses as `read_labels`."""
-    return list(_read_table(folder / "sample_submission.csv", "Predicted")["Id"])
+    return [sample for _, sample, _ in _read_table(folder / "sample_submission.csv", "Predicted")]
 
 
 def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
@@ -116,14 +118,15 @@ def refuse_bad_images(bad: list[BadImage], list_path: Path, allowed: int) -> Non
     table = pd.DataFrame([asdict(image) for image in bad])
     artifacts.write_text(list_path, table.to_csv(index=False))
     spoiled = table["id"].nunique()
-    found = f"{spoiled:,} sample{'s have' if spoiled > 1 else ' has a'} bad image{'s' * (spoiled > 1)}"
-    first = f"{bad[0].subset}/{bad[0].file} {bad[0].reason}"
+    found = f"{spoiled:,} sample{'s have' if spoiled > 1 else ' has'} bad images"
+    first = f"first {bad[0].subset}/{bad[0].file} {bad[0].reason}"
+    listed = f"all {len(bad):,} files are listed in {list_path}"
     if spoiled > allowed:
         raise UserError(
-            f"{found}, first {first}; all {len(bad):,} are listed in {list_path}: "
-            f"mend them, or go on without with --set data.max_bad_images={spoiled}"
+            f"{found}, {first}; {listed}: "
+            f"mend them, or go on without these samples with --set data.max_bad_images={spoiled}"
         )
-    warn(f"going on without {found}, first {first}; all are listed in {list_path}")
+    warn(f"going on without {spoiled:,} samples, {first}; {listed}")
 
 
 def _read_plane(path: Path) -> np.ndarray:
@@ -154,32 +157,42 @@ def _read_plane(path: Path) -> np.ndarray:
     return plane
 
 
-def _read_table(path: Path, column: str) -> pd.DataFrame:
-    columns = ["Id", column]
+def _read_table(path: Path, column: str) -> list[tuple[int, str, str]]:
+    """Return (line number, Id, value of the column) of every row, ids checked."""
+    expected = f"expected the columns Id,{column}"
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [(number, row) for number, row in _numbered(csv.reader(file)) if row]
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: put Kaggle's files in {path.parent}, or name their folder with --data"
         ) from None
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path} is empty: expected the columns {','.join(columns)}") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
-        raise UserError(
-            f"{path} cannot be read as a table with the columns {','.join(columns)}: {error}"
-        ) from None
-    if not set(columns) <= set(table.columns):
-        raise UserError(f"{path} has the columns {','.join(table.columns)}; expected {','.join(columns)}")
-    if table.empty:
-        raise UserError(f"{path} has no rows: expected one a sample below the line {','.join(columns)}")
-    _check_ids(path, table["Id"])
-    return table[columns]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a table: {error}; {expected}") from None
+    if not lines:
+        raise UserError(f"{path} is empty: {expected}")
+    (_, header), *lines = lines
+    if not {"Id", column} <= set(header):
+        raise UserError(f"{path} has the columns {','.join(header)}; {expected}")
+    if not lines:
+        raise UserError(f"{path} has no rows: {expected} and a row for each sample")
+    for number, row in lines:
+        if len(row) != len(header):
+            raise UserError(f"{path}, line {number}: {len(row)} fields, the first line has {len(header)}")
+    places = header.index("Id"), header.index(column)
+    table = [(number, row[places[0]], row[places[1]]) for number, row in lines]
+    _check_ids(path, table)
+    return table
 
 
-def _check_ids(path: Path, ids: pd.Series) -> None:
+def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _check_ids(path: Path, table: list[tuple[int, str, str]]) -> None:
     seen: dict[str, int] = {}
-    for row, sample in enumerate(ids):
-        line = row + 2
+    for line, sample, _ in table:
         if not sample.strip():
             raise UserError(f"{path}, line {line}: Id is empty")
         # an id becomes part of a file name: it must not lead out of the folder

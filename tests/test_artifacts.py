@@ -1,0 +1,98 @@
+import subprocess
+import sys
+
+import pytest
+
+from lib import artifacts
+from lib.errors import UserError
+
+
+def make_step(folder, settings=None, inputs=None):
+    return artifacts.Step(
+        "sorting",
+        folder / "sorting.json",
+        settings or {"a.b": 1},
+        inputs or {"in.csv": "x"},
+        [folder / "out"],
+    )
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    artifacts.write_text(path, "old")
+    with pytest.raises(RuntimeError), artifacts.write_atomic(path) as part:
+        part.write_text("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_missing_input_names_its_maker(tmp_path):
+    with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
+        artifacts.require(tmp_path / "split.csv", "00_prepare.py")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"no permission to write there; name a folder .* with --work FOLDER"):
+        artifacts.write_text(tmp_path / "file" / "below", "text")
+
+
+def test_a_step_is_done_once(tmp_path):
+    step = make_step(tmp_path)
+    assert not step.done()
+    assert artifacts.read_json(step.manifest)["finished"] is False
+    assert not make_step(tmp_path).done(), "started is not finished"
+    (tmp_path / "out").write_text("result")
+    step.finish(note=3)
+    assert make_step(tmp_path).done()
+    there = artifacts.read_json(step.manifest)
+    assert (there["finished"], there["note"], there["settings"]) == (True, 3, {"a.b": 1})
+    assert there["packages"]["numpy"] and there["seconds"] >= 0
+    (tmp_path / "out").unlink()
+    assert not make_step(tmp_path).done(), "an output is gone"
+
+
+def test_a_step_refuses_other_settings_and_inputs(tmp_path):
+    step = make_step(tmp_path, {"a.sizes": (64, 32)})
+    step.start()
+    step.finish()
+    assert step.matches(), "tuples are the lists of the file"
+    with pytest.raises(
+        UserError, match=r"made with a.sizes=64,32, not 128: --run NAME .*, --force replaces it"
+    ):
+        make_step(tmp_path, {"a.sizes": (128,)}).done()
+    with pytest.raises(UserError, match=r"the sorting there was made from another in.csv"):
+        make_step(tmp_path, {"a.sizes": (64, 32)}, {"in.csv": "y"}).done()
+    with pytest.raises(UserError, match=r"made with a.old=None, not 1|made with a.sizes=64,32, not None"):
+        make_step(tmp_path, {"a.old": 1}).done()
+    assert not make_step(tmp_path, {"a.sizes": (128,)}).done(force=True)
+
+
+def test_a_damaged_manifest_is_one_line(tmp_path):
+    (tmp_path / "sorting.json").write_text("{")
+    with pytest.raises(UserError, match=r"sorting.json cannot be read .*: delete it and run its stage again"):
+        make_step(tmp_path).done()
+
+
+def test_a_folder_is_held_by_one_process(tmp_path):
+    code = (
+        "import sys, pathlib; from lib import artifacts\n"
+        "with artifacts.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"in use by another process \(process {holder.pid}\)"):
+            artifacts.lock(tmp_path).__enter__()
+        holder.kill()
+        holder.wait()
+    with artifacts.lock(tmp_path):
+        pass
+
+
+def test_fingerprints_tell_apart(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    assert artifacts.fingerprint_file(tmp_path / "a") != artifacts.fingerprint_file(tmp_path / "b")
+    assert artifacts.fingerprint({"x": 1, "y": 2}) == artifacts.fingerprint({"y": 2, "x": 1})

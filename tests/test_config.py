@@ -1,0 +1,75 @@
+import dataclasses
+
+import pytest
+
+from lib import config
+from lib.errors import UserError
+
+
+def test_presets_are_valid_and_frozen():
+    for name, preset in config.PRESETS.items():
+        assert preset.name == name and preset.purpose and preset.cost
+        config.check(preset)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.DEMO.training.epochs = 3
+
+
+def test_overrides_are_typed_and_leave_the_preset_alone():
+    chosen = config.load(
+        "smoke", ["training.epochs=7", "data.sizes=64,32", "network.pretrained=True", "split.holdout=0"]
+    )
+    assert (chosen.training.epochs, chosen.data.sizes, chosen.network.pretrained) == (7, (64, 32), True)
+    assert chosen.split.holdout == 0.0 and isinstance(chosen.split.holdout, float)
+    assert chosen.training.batch_size == config.SMOKE.training.batch_size
+    assert config.SMOKE.training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epochs=3", "--set epochs=3: expected group.field=value, for example training.epochs=5"),
+        ("training.epochs", "--set training.epochs: expected group.field=value"),
+        ("trainig.epochs=3", "unknown group 'trainig' (did you mean training?); there are simulation data"),
+        ("training.epoch=3", "training has no field 'epoch' (did you mean epochs?); it has size epochs"),
+        ("training.epochs=many", "expected a whole number, not 'many'"),
+        ("training.epochs=1.5", "expected a whole number, not '1.5'"),
+        ("training.epochs=0", "--set training.epochs=0: expected at least 1"),
+        ("training.learning_rate=fast", "expected a number, not 'fast'"),
+        ("training.learning_rate=nan", "expected 1e-08 to 10"),
+        ("network.pretrained=yes", "expected true or false, not 'yes'"),
+        ("data.sizes=64,big", "expected whole numbers separated by commas, not '64,big'"),
+        ("data.sizes=8", "expected 16 to 4096"),
+        ("training.augmentation=flip", "expected one of none flips flips_affine"),
+        (
+            "data.sizes=32",
+            "training.size=64 is not among data.sizes=32: add it, for example --set data.sizes=32,64",
+        ),
+        ("data.sizes=64,64", "data.sizes=64,64 names a size twice"),
+        ("split.folds=1", "split.folds=1 leaves nothing to train on"),
+        ("split.validation=0", "split.validation=0 leaves nothing to tune on"),
+        ("split.validation=0.8", "split.validation=0.8 and split.holdout=0.2 leave nothing to train on"),
+    ],
+)
+def test_bad_overrides_say_what_is_valid(override, message):
+    with pytest.raises(UserError) as refusal:
+        config.load("smoke", [override])
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_folds_are_checked_together():
+    assert config.load("smoke", ["split.folds=3", "split.fold=2"]).split.fold == 2
+    with pytest.raises(UserError, match=r"split.fold=3 does not exist: split.folds=3 has 0 to 2"):
+        config.load("smoke", ["split.folds=3", "split.fold=3"])
+
+
+def test_unknown_preset_lists_the_known():
+    with pytest.raises(UserError, match="unknown preset 'domo'; there are demo smoke strong"):
+        config.load("domo", [])
+
+
+def test_every_setting_is_described():
+    text = config.describe_settings(config.DEMO)
+    for group, kind in config.GROUPS.items():
+        for item in dataclasses.fields(kind):
+            assert f"{group}.{item.name}=" in text and item.metadata["meaning"] in text

@@ -1,0 +1,91 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from lib.images import arrays, augment
+from lib.images.augment import Augmentation
+from lib.learning.dataset import EpochSampler, make_loader
+
+IDS = [f"a{row:02d}" for row in range(20)]
+
+
+@pytest.fixture
+def array(raw, tmp_path):
+    arrays.build(raw, tmp_path / "cache", "train", IDS, (16,), 8, workers=1)
+    return arrays.ShardedArray(tmp_path / "cache" / "train_16")
+
+
+def batches_of(array, workers, epoch, seed=5):
+    augmentation = Augmentation("flips_affine", seed)
+    truth_NC = np.eye(20, 28, dtype=bool)
+    loader = make_loader(array, truth_NC, np.arange(20), 6, workers, seed=seed, augmentation=augmentation)
+    loader.batch_sampler.epoch = epoch
+    return list(loader)
+
+
+def test_workers_change_nothing_and_epochs_everything(array):
+    alone = batches_of(array, 0, epoch=1)
+    for workers in (1, 2):
+        for ours, theirs in zip(alone, batches_of(array, workers, epoch=1), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    other = batches_of(array, 0, epoch=2)
+    images = {int(row): image for batch in alone for image, row in zip(batch[0], batch[2], strict=True)}
+    images_other = {int(row): image for batch in other for image, row in zip(batch[0], batch[2], strict=True)}
+    assert sorted(images) == sorted(images_other) == list(range(20))
+    same = sum(torch.equal(images[row], images_other[row]) for row in images)
+    assert same <= 1, "augmentation repeats from epoch to epoch"
+    assert [batch[2].tolist() for batch in alone] != [batch[2].tolist() for batch in other]
+
+
+def test_batches_carry_bytes_targets_and_rows(array):
+    batch = batches_of(array, 0, epoch=0)[0]
+    assert batch[0].shape == (6, 16, 16, 4) and batch[0].dtype == torch.uint8
+    assert batch[1].shape == (6, 28) and batch[1].dtype == torch.float32
+    assert batch[1].argmax(dim=1).tolist() == batch[2].tolist()
+
+
+def test_without_seed_rows_come_in_order_unchanged(array):
+    loader = make_loader(array, None, np.array([3, 9, 17]), 2, 0)
+    first, second = list(loader)
+    assert first[2].tolist() == [3, 9] and second[2].tolist() == [17]
+    assert np.array_equal(first[0][1].numpy(), array[9]) and first[1].shape == (2, 0)
+
+
+def test_no_training_batch_holds_one_sample():
+    sampler = EpochSampler(np.arange(13), 4, seed=0)
+    assert [len(batch) for batch in sampler] == [4, 4, 5] and len(sampler) == 3
+    assert [len(batch) for batch in EpochSampler(np.arange(13), 4, seed=None)] == [4, 4, 4, 1]
+    assert [len(batch) for batch in EpochSampler(np.arange(1), 4, seed=0)] == [1]
+
+
+def test_flips_are_the_eight_of_the_square():
+    image_HWK = np.arange(4 * 4 * 4, dtype=np.uint8).reshape(4, 4, 4)
+    eight = {
+        np.ascontiguousarray(np.rot90(turned, k)).tobytes()
+        for turned in (image_HWK, image_HWK[::-1])
+        for k in range(4)
+    }
+    change = Augmentation("flips", seed=0)
+    seen = {change(image_HWK, epoch=0, row=row).tobytes() for row in range(200)}
+    assert seen == eight
+
+
+@pytest.mark.parametrize("kind", augment.KINDS)
+def test_augmentations_keep_shape_and_kind_and_are_understood(kind):
+    image_HWK = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    before = image_HWK.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a wrong argument is only warned about, then ignored
+        changed_HWK = Augmentation(kind, seed=1)(image_HWK, 0, 0)
+    assert changed_HWK.shape == image_HWK.shape and changed_HWK.dtype == np.uint8
+    assert np.array_equal(image_HWK, before)
+    assert (kind == "none") == np.array_equal(changed_HWK, image_HWK)
+
+
+def test_wrong_arguments_would_be_noticed():
+    import albumentations as A
+
+    with pytest.warns(UserWarning, match="not valid"):
+        A.Affine(mode=1)
