@@ -65,6 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         largest = cached[max(cached)]
         names = [figures.label_names(index.truth_NC[row]) for row in shown]
         figures.contact_sheet(run.figure("samples"), [largest[row] for row in shown], names, run.data_name)
+        if run.simulated:
+            examples = simulate.class_gallery(256, run.config.simulation.seed)
+            figures.class_gallery(
+                run.figure("classes"), examples, "Simulated cells: one example of each class"
+            )
         step.finish()
         say(f"figures in {run.folder / 'figures'}")
 

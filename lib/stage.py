@@ -220,14 +220,14 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(
             f"{name}: interrupted; what is finished is kept, the same command goes on from there",
             file=sys.stderr,
         )
-        sys.exit(130)
-    console.say(f"{name}: {console.format_seconds(time.monotonic() - started)}")
+        sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
+    console.say(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signal_number)

@@ -53,3 +53,17 @@ def run_script(script: str, *options: object, **arguments: object) -> subprocess
     """Run a stage as a user would."""
     command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **arguments)
+
+
+STAGES = ("00_prepare", "02_train_cnn", "04_threshold", "05_submit")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke preset run through all stages once; the folder named by --work."""
+    work = tmp_path_factory.mktemp("smoke")
+    for script in STAGES:
+        done = run_script(script, "--preset", "smoke", "--work", work)
+        (work / f"{script}.out").write_text(done.stdout)
+        assert done.returncode == 0, done.stderr
+    return work

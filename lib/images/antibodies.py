@@ -124,9 +124,9 @@ def describe_antibody(labels: tuple[int, ...], seed: int, antibody: int) -> Anti
         weights=weights,
         styles=rng.uniform(size=(len(labels), 4)),
         active=1.0 if rng.uniform() < 0.6 else rng.uniform(0.25, 0.9),
-        spread=rng.uniform(0.1, 0.5),
+        spread=rng.uniform(0.15, 0.7),
         brightness=rng.normal(),
-        background=rng.lognormal(-2.2, 0.8),
+        background=rng.lognormal(-2.6, 0.8),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 ANGLES = 72  # radii around a cell
 MARGIN = 45.0  # units around the field in which there are cells too: some are cut by the border
 MAXIMUM_CELLS = 180
+NEIGHBOURS = 9  # that a cell is pressed by
+OVERLAP = 1.04  # of neighbours: cells climb on each other a little
 INTERPHASE, METAPHASE, ANAPHASE, DAUGHTER = range(4)
 THETA = np.arange(ANGLES) * (2 * np.pi / ANGLES)
 
@@ -34,8 +36,10 @@ class CellLine:
         Number of clumps in a field; 0: cells everywhere.
     stretch : float
         Length over width of the cells, along one direction in the field.
-    arms : float
-        Number of pointed protrusions of a cell.
+    corners : int
+        Number of corners that the outline of a free cell runs through.
+    jagged : float
+        Standard deviation of the logarithm of the corners' distances.
     lobes : float
         Unevenness of the nucleus.
     chromocentres : bool
@@ -50,7 +54,8 @@ class CellLine:
     crowding: tuple[float, float]
     clusters: int
     stretch: float
-    arms: float
+    corners: int
+    jagged: float
     lobes: float
     chromocentres: bool
     share: float
@@ -58,16 +63,16 @@ class CellLine:
 
 # Modelled by eye on the lines that the atlas images most (Thul et al. 2017, Science 356 eaal3321).
 CELL_LINES = {
-    "U-2 OS": CellLine(27, 2.5, 1.35, (0.5, 1.0), 0, 1.15, 1.6, 0.05, False, 0.30),
-    "A-431": CellLine(25, 2.0, 1.15, (0.5, 1.0), 2, 1.10, 0.5, 0.08, False, 0.16),
-    "U-251 MG": CellLine(25, 2.5, 1.30, (0.5, 1.0), 0, 1.35, 2.2, 0.05, False, 0.14),
-    "HeLa": CellLine(24, 2.0, 1.15, (0.5, 1.0), 0, 1.20, 1.4, 0.08, False, 0.08),
-    "MCF7": CellLine(20, 1.7, 1.05, (0.6, 1.0), 2, 1.05, 0.3, 0.06, False, 0.08),
-    "HEK 293": CellLine(18, 1.7, 1.05, (0.5, 1.0), 3, 1.20, 1.2, 0.07, False, 0.08),
-    "BJ": CellLine(24, 3.4, 1.55, (0.6, 1.0), 0, 2.20, 1.6, 0.04, False, 0.05),
-    "SH-SY5Y": CellLine(18, 1.9, 1.10, (0.4, 0.9), 3, 1.40, 2.2, 0.06, False, 0.04),
-    "NIH 3T3": CellLine(23, 2.6, 1.30, (0.5, 1.0), 0, 1.30, 2.0, 0.04, True, 0.03),
-    "REH": CellLine(18, 1.35, 1.15, (0.3, 0.8), 0, 1.00, 0.1, 0.10, False, 0.04),
+    "U-2 OS": CellLine(25, 2.9, 1.50, (0.12, 1.0), 0, 1.20, 6, 0.50, 0.05, False, 0.30),
+    "A-431": CellLine(23, 2.3, 1.20, (0.10, 0.9), 2, 1.15, 7, 0.32, 0.08, False, 0.16),
+    "U-251 MG": CellLine(24, 2.9, 1.50, (0.10, 0.9), 0, 1.60, 5, 0.60, 0.05, False, 0.14),
+    "HeLa": CellLine(22, 2.5, 1.30, (0.10, 0.9), 0, 1.35, 6, 0.48, 0.08, False, 0.08),
+    "MCF7": CellLine(19, 2.0, 1.15, (0.12, 0.8), 2, 1.10, 7, 0.32, 0.06, False, 0.08),
+    "HEK 293": CellLine(18, 2.1, 1.15, (0.12, 0.9), 3, 1.30, 5, 0.50, 0.07, False, 0.08),
+    "BJ": CellLine(22, 3.8, 1.60, (0.18, 1.0), 0, 2.60, 5, 0.50, 0.04, False, 0.05),
+    "SH-SY5Y": CellLine(18, 2.4, 1.20, (0.12, 0.8), 3, 1.60, 5, 0.70, 0.06, False, 0.04),
+    "NIH 3T3": CellLine(22, 3.0, 1.50, (0.12, 0.9), 0, 1.40, 5, 0.60, 0.04, True, 0.03),
+    "REH": CellLine(18, 1.40, 1.25, (0.10, 0.7), 0, 1.00, 12, 0.05, 0.10, False, 0.04),
 }
 
 
@@ -153,7 +158,7 @@ def grow_cells(
     centre_n2 = _places(line, size, extent, direction, rng)
     phase_n = np.full(len(centre_n2), INTERPHASE)
     middle = np.abs(centre_n2 / extent - 0.5).max(axis=1)
-    order = np.argsort(middle + rng.uniform(0, 0.25, len(middle)))
+    order = np.argsort((middle > 0.4) + rng.uniform(size=len(middle)))  # any of those well inside
     phase_n[order[:mitotic]] = rng.choice([METAPHASE, METAPHASE, ANAPHASE], len(order[:mitotic]))
     axis_n = direction + rng.normal(0, 0.35 if line.stretch > 1.3 else 1.5, len(centre_n2))
     sister_n = np.full(len(centre_n2), -1)
@@ -214,39 +219,44 @@ def _outlines(
 ) -> np.ndarray:  # fmt: skip
     """Shape free cells, then press neighbours against each other in the unstretched plane."""
     n = len(centre_n2)
-    shape_nT = 1 + sum(
-        rng.normal(0, 0.16 / k, (n, 1)) * np.cos(k * (THETA - rng.uniform(0, 7, (n, 1))))
-        for k in (1, 2, 3, 5)
-    )
-    for _ in range(3):  # pointed protrusions
-        present = rng.uniform(size=(n, 1)) < line.arms / 3
-        sharp = rng.uniform(4, 25, (n, 1))
-        at = rng.uniform(0, 2 * np.pi, (n, 1))
-        reach = rng.uniform(0.2, 0.9, (n, 1)) * present
-        shape_nT = shape_nT + reach * np.exp(sharp * (np.cos(THETA - at) - 1))
+    shape_nT = np.stack([_corners(line, rng) for _ in range(n)])
+    long_n = rng.lognormal(0, 0.8 * line.jagged, (n, 1))  # cells of their own length and width
+    turn_nT = THETA - rng.uniform(0, 7, (n, 1))
+    shape_nT /= np.hypot(np.cos(turn_nT) / long_n**0.5, np.sin(turn_nT) * long_n**0.5)
     wanted_n = size * line.spread * rng.lognormal(0, 0.15, n)
     dividing = (phase_n == METAPHASE) | (phase_n == ANAPHASE)
     wanted_n[dividing] = size * 1.25
     shape_nT[dividing] = 1 + 0.03 * (shape_nT[dividing] - 1)
     wanted_n[phase_n == DAUGHTER] = size * 1.25
-    free_nT = wanted_n[:, None] * np.maximum(shape_nT, 0.45)
+    free_nT = wanted_n[:, None] * np.clip(shape_nT, 0.45, 2.6)
     stretch = _stretch(direction, line.stretch)
     flat = centre_n2 @ np.linalg.inv(stretch).T
-    away_nn2 = flat[None] - flat[:, None]
-    distance_nn = np.hypot(away_nn2[..., 0], away_nn2[..., 1]) + np.eye(n) * 1e9
-    bisector_nn = distance_nn * (wanted_n[:, None] / (wanted_n[:, None] + wanted_n))
-    cosine_nnT = np.cos(THETA - np.arctan2(away_nn2[..., 1], away_nn2[..., 0])[..., None])
-    inverse_nnT = np.maximum(cosine_nnT, 0).astype(np.float32) / bisector_nn[..., None].astype(np.float32)
-    inverse_nnT = inverse_nnT**2
-    inverse_nnT = inverse_nnT**2
-    inverse_nnT = inverse_nnT**2
-    pressed_nT = (inverse_nnT.sum(axis=1) + (1 / free_nT) ** 8) ** (-1 / 8)
+    near_nM = np.argsort(((flat[None] - flat[:, None]) ** 2).sum(axis=2), axis=1)[:, 1 : NEIGHBOURS + 1]
+    away_nM2 = flat[near_nM] - flat[:, None]
+    distance_nM = np.hypot(away_nM2[..., 0], away_nM2[..., 1]) + 1e-6
+    reach_n = 0.5 * wanted_n + 0.5 * wanted_n.mean()
+    bisector_nM = OVERLAP * distance_nM * (reach_n[:, None] / (reach_n[:, None] + reach_n[near_nM]))
+    cosine_nMT = np.cos(THETA - np.arctan2(away_nM2[..., 1], away_nM2[..., 0])[..., None])
+    inverse_nMT = np.maximum(cosine_nMT, 0) / bisector_nM[..., None]
+    for _ in range(4):  # a soft least of all distances: power 16
+        inverse_nMT *= inverse_nMT
+    pressed_nT = (inverse_nMT.sum(axis=1) + (1 / free_nT) ** 16) ** (-1 / 16)
     corner_nT2 = np.stack([np.cos(THETA), np.sin(THETA)], axis=1) * pressed_nT[..., None] @ stretch.T
     outline_nT = _radii(corner_nT2)
     daughter = np.flatnonzero(phase_n == DAUGHTER)
     cleft = np.exp(6 * (np.cos(THETA - axis_n[daughter, None]) - 1))  # the cells draw apart at the bridge
     outline_nT[daughter] = np.maximum(outline_nT[daughter] * (1 - 0.25 * cleft), 4)
     return np.maximum(outline_nT, 6.0)
+
+
+def _corners(line: CellLine, rng: np.random.Generator) -> np.ndarray:
+    """Draw one free outline of mean radius about 1: corners joined by nearly straight sides."""
+    count = max(4, line.corners + int(rng.integers(-1, 2)))
+    angle = (np.arange(count) + rng.uniform(-0.35, 0.35, count)) * (2 * np.pi / count) + rng.uniform(0, 7)
+    nearness = rng.lognormal(0, line.jagged, count)  # a straight side is a sine in 1 / radius
+    side = np.interp(THETA, np.mod(angle, 2 * np.pi), nearness, period=2 * np.pi)
+    padded = np.concatenate([side[-2:], side, side[:2]])
+    return 1 / np.convolve(padded, [0.04, 0.2, 0.52, 0.2, 0.04], "valid")
 
 
 def _radii(corner_nT2: np.ndarray) -> np.ndarray:

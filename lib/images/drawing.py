@@ -12,6 +12,7 @@ import numpy as np
 
 SUBPIXEL_BITS = 4  # OpenCV's fixed-point coordinates
 BRIGHTNESS_STEPS = 4  # strokes are drawn in groups of equal brightness
+REACH = 16.0  # units that a canvas may be moved over its field
 STROKE_LAYERS = 4  # strokes of one layer hide, those of different layers add to each other
 
 
@@ -25,10 +26,13 @@ class Canvas:
         Side in pixels.
     extent : float
         Side in units.
+    origin : tuple of float
+        Units that the canvas is moved right and down over what is drawn, each within `REACH`.
     """
 
     size: int
     extent: float
+    origin: tuple[float, float] = (0.0, 0.0)
 
     @property
     def scale(self) -> float:
@@ -42,12 +46,14 @@ class Canvas:
         -------
         ndarray of shape (H, W), float32
         """
-        cells = int(np.ceil(self.extent / grain * 2)) + 2
+        own = np.random.default_rng(rng.integers(2**63))  # one number of `rng`, whatever the size
+        cells = int(np.ceil((self.extent + 2 * REACH) / grain * 2)) + 2
         if cells >= 2 * self.size:  # finer than a pixel: the average of many independent grains
-            return rng.standard_normal((self.size, self.size), np.float32) * (2 * self.size / cells)
-        grid = cv2.GaussianBlur(rng.standard_normal((cells, cells), np.float32), (0, 0), 1.0)
+            return own.standard_normal((self.size, self.size), np.float32) * (2 * self.size / cells)
+        grid = cv2.GaussianBlur(own.standard_normal((cells, cells), np.float32), (0, 0), 1.0)
         pitch = self.extent / self.size / (grain / 2)
-        place = np.float32([[pitch, 0, 0.5], [0, pitch, 0.5]])
+        left, top = ((REACH + offset) / (grain / 2) for offset in self.origin)
+        place = np.float32([[pitch, 0, left], [0, pitch, top]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(grid, place, (self.size, self.size), flags=flags) * 3.54  # 1 / blur's loss
 
@@ -64,12 +70,12 @@ class Canvas:
         coarse = cv2.GaussianBlur(coarse, (0, 0), sigma * small / self.size)
         return cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
-    def polygons(self, outlines: list[np.ndarray], values: np.ndarray, smooth: bool = True) -> np.ndarray:
+    def polygons(self, outlines: np.ndarray, values: np.ndarray, smooth: bool = True) -> np.ndarray:
         """Fill polygons, later ones over earlier ones.
 
         Parameters
         ----------
-        outlines : list of ndarray of shape (points, 2)
+        outlines : ndarray of shape (polygons, points, 2)
             Corners x, y in units.
         values : ndarray of int
             What each is filled with, 1 to 255.
@@ -82,16 +88,16 @@ class Canvas:
         """
         image_HW = np.zeros((self.size, self.size), np.uint8)
         line = cv2.LINE_AA if smooth else cv2.LINE_8
-        for outline, value in zip(outlines, values, strict=True):
-            cv2.fillPoly(image_HW, [self._fixed(outline)], int(value), line, SUBPIXEL_BITS)
+        for outline, value in zip(self._fixed(outlines), values, strict=True):
+            cv2.fillPoly(image_HW, [outline], int(value), line, SUBPIXEL_BITS)
         return image_HW
 
-    def strokes(self, paths: list[np.ndarray], width: float, brightness: np.ndarray) -> np.ndarray:
+    def strokes(self, paths: np.ndarray, width: float, brightness: np.ndarray) -> np.ndarray:
         """Draw lines that add up where they cross.
 
         Parameters
         ----------
-        paths : list of ndarray of shape (points, 2)
+        paths : ndarray of shape (paths, points, 2)
             x, y in units.
         width : float
             In units.
@@ -104,16 +110,16 @@ class Canvas:
             1 along a line of brightness 1.
         """
         total_HW = np.zeros((self.size, self.size), np.float32)
-        if not paths:
+        if len(paths) == 0:
             return total_HW
         pixels = width * self.scale
         thickness = max(1, round(pixels))
-        fixed = [self._fixed(path) for path in paths]
+        fixed = self._fixed(paths)
         step = np.ceil(np.clip(brightness, 0.01, 1) * BRIGHTNESS_STEPS).astype(int)
         for layer in range(STROKE_LAYERS):
             layer_HW = np.zeros((self.size, self.size), np.uint8)
             for level in range(1, BRIGHTNESS_STEPS + 1):
-                chosen = [fixed[k] for k in range(layer, len(fixed), STROKE_LAYERS) if step[k] == level]
+                chosen = list(fixed[layer::STROKE_LAYERS][step[layer::STROKE_LAYERS] == level])
                 if chosen:
                     value = level * 255 // BRIGHTNESS_STEPS
                     cv2.polylines(layer_HW, chosen, False, value, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -148,7 +154,7 @@ class Canvas:
 
     def _points(self, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Share each weight between the four pixels around its point."""
-        place = points * self.scale - 0.5
+        place = (points - self.origin) * self.scale - 0.5
         corner = np.floor(place).astype(int)
         part = place - corner
         inside = ((corner >= 0) & (corner < self.size - 1)).all(axis=1)
@@ -161,6 +167,22 @@ class Canvas:
                 flat_HW += np.bincount(index, weights * share, self.size * self.size)
         return flat_HW.reshape(self.size, self.size).astype(np.float32)
 
+    def border(self, outlines: np.ndarray) -> np.ndarray:
+        """Draw closed lines one pixel wide; (H, W) uint8, 1 on a line."""
+        image_HW = np.zeros((self.size, self.size), np.uint8)
+        cv2.polylines(image_HW, list(self._fixed(outlines)), True, 1, 1, cv2.LINE_8, SUBPIXEL_BITS)
+        return image_HW
+
     def _fixed(self, points: np.ndarray) -> np.ndarray:
-        place = (points * self.scale - 0.5) * (1 << SUBPIXEL_BITS)
+        place = ((points - self.origin) * self.scale - 0.5) * (1 << SUBPIXEL_BITS)
         return np.round(place).astype(np.int32)
+
+
+def segments(middle: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Make straight paths, (paths, 2, 2), from their middles and half lengths, both (paths, 2)."""
+    return np.stack([middle - half, middle + half], axis=1)
+
+
+def directions(angle: np.ndarray) -> np.ndarray:
+    """Make unit vectors x, y, (..., 2), from angles in radians."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)

@@ -6,6 +6,7 @@ from lib.images import proteins_fibres as fibres
 from lib.images import proteins_nuclear as nuclear
 from lib.images import proteins_organelles as organelles
 from lib.images.field import Field
+from lib.labels import CLASSES
 
 RULES = (
     nuclear.nucleoplasm,
@@ -38,10 +39,13 @@ RULES = (
     organelles.rods_and_rings,
 )
 
+DIVIDING = (CLASSES.index("Cytokinetic bridge"), CLASSES.index("Mitotic spindle"))
+FAINT = 0.12  # brightness of the cells in which a label does not show
+
 
 def protein(
     field: Field, labels: tuple[int, ...], weights: np.ndarray, styles: np.ndarray, active: float,
-    spread: float, seed: list[int],
+    spread: float, seed: tuple[int, ...],
 ) -> np.ndarray:  # fmt: skip
     """Draw where one protein is in a field: the sum of the rules of its labels.
 
@@ -54,10 +58,10 @@ def protein(
     styles : ndarray of shape (labels, 4)
         Particulars of the pattern, 0-1.
     active : float
-        Share of the cells in which the first label shows; the others show in all or in as many.
+        Share of the cells in which a label shows, drawn for each label anew.
     spread : float
         Standard deviation of the logarithm of the cells' brightness.
-    seed : list of int
+    seed : tuple of int
         Of the random numbers.
 
     Returns
@@ -67,10 +71,10 @@ def protein(
     """
     green_HW = np.zeros_like(field.cell_HW)
     for label, weight, style in zip(labels, weights, styles, strict=True):
-        rng = np.random.default_rng([*seed, label])
+        rng = np.random.default_rng([*seed, 100 + label])
         own = rng.lognormal(0, spread, field.cells.count)
-        own[rng.uniform(size=len(own)) > active] *= 0.12
-        if label in (16, 17):  # the few cells that divide are those that show it
+        own[rng.uniform(size=len(own)) > active] *= FAINT
+        if label in DIVIDING:  # the few cells that divide are those that show it
             own[:] = 1
         shown_HW = field.per_cell(np.append(own.mean(), own).astype(np.float32))
         green_HW += np.float32(weight) * shown_HW * RULES[label](field, rng, style).astype(np.float32)

@@ -8,19 +8,20 @@ microtubules, centrosome) and Thul et al. 2017, Science 356 eaal3321. For the fo
 import numpy as np
 
 from lib.images.cells import INTERPHASE
+from lib.images.drawing import directions, segments
 from lib.images.field import Field, walk
 
 
 def intermediate_filaments(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw wavy bundles that cage the nucleus and reach into the cell, denser on one side of it."""
     cells = field.cells
-    count = np.where(cells.phase_n == INTERPHASE, 25 + int(40 * style[0]), 4)
+    count = np.where(cells.phase_n == INTERPHASE, 35 + int(50 * style[0]), 4)
     cell = np.repeat(np.arange(cells.count), count)
     side = rng.uniform(0, 2 * np.pi, cells.count)
     angle = side[cell] + rng.normal(0, 0.8 + 1.6 * style[1], len(cell))
     start = cells.at(cell, angle, rng.beta(1.0, 3.0, len(cell)))
     heading = angle + rng.choice([-1.4, 1.4], len(cell)) + rng.normal(0, 0.5, len(cell))
-    paths = walk(cells, cell, start, heading, steps=14, wander=0.42, rng=rng, step=4.0)
+    paths = walk(cells, cell, start, heading, steps=12, wander=0.3, rng=rng, step=5.0)
     width = 1.1 + 0.9 * style[2]
     lines_HW = field.canvas.strokes(paths, width, rng.uniform(0.15, 0.5, len(cell)))
     return (
@@ -32,13 +33,12 @@ def intermediate_filaments(field: Field, rng: np.random.Generator, style: np.nda
 def actin_filaments(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw straight parallel stress fibres across each cell, and a bright cortex at its edge."""
     cells = field.cells
-    count = np.where(cells.phase_n == INTERPHASE, 8 + int(22 * style[0]), 0)
+    count = np.where(cells.phase_n == INTERPHASE, 14 + int(36 * style[0]), 0)
     cell = np.repeat(np.arange(cells.count), count)
     along = cells.axis_n[cell] + rng.normal(0, 0.10 + 0.1 * style[1], len(cell))
     middle = cells.at(cell, rng.uniform(0, 2 * np.pi, len(cell)), rng.uniform(-0.8, 0.85, len(cell)))
-    half = np.stack([np.cos(along), np.sin(along)], axis=1) * rng.uniform(8, 42, (len(cell), 1))
-    paths = [np.stack([m - h * t for t in (1, 0, -1)]) for m, h in zip(middle, half, strict=True)]
-    fibres_HW = field.canvas.strokes(paths, 0.9 + 0.7 * style[2], rng.uniform(0.3, 1, len(paths)))
+    paths = segments(middle, directions(along) * rng.uniform(8, 42, (len(cell), 1)))
+    fibres_HW = field.canvas.strokes(paths, 0.8 + 0.6 * style[2], rng.uniform(0.15, 0.8, len(paths)))
     inside_HW = field.cell_HW * np.clip(field.edge_HW / 1.5, 0, 1)
     cortex_HW = np.exp(-np.square(field.edge_HW / 1.8)) * field.cell_HW
     return (
@@ -56,9 +56,9 @@ def focal_adhesions(field: Field, rng: np.random.Generator, style: np.ndarray) -
     angle = rng.uniform(0, 2 * np.pi, len(cell))
     outer = cells.at(cell, angle, 1 - rng.beta(1, 4.0, len(cell)) * 0.6 - 0.03)
     tilt = angle + rng.normal(0, 0.35, len(cell))
-    back = np.stack([np.cos(tilt), np.sin(tilt)], axis=1) * rng.uniform(3, 5 + 5 * style[1], (len(cell), 1))
-    paths = [np.stack([p, p - b]) for p, b in zip(outer, back, strict=True)]
-    dashes_HW = field.canvas.strokes(paths, 1.6 + 0.8 * style[2], rng.uniform(0.4, 1, len(cell)))
+    length = rng.uniform(4, 7 + 5 * style[1], (len(cell), 1))
+    paths = np.stack([outer, outer - length * directions(tilt)], axis=1)
+    dashes_HW = field.canvas.strokes(paths, 1.1 + 0.8 * style[2], rng.uniform(0.4, 1, len(cell)))
     return field.canvas.blur(dashes_HW, 0.6) + (0.04 + 0.14 * style[3]) * field.thickness_HW
 
 
@@ -71,10 +71,11 @@ def microtubules(field: Field, rng: np.random.Generator, style: np.ndarray) -> n
 
 def microtubule_ends(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw comets: short dashes at the far ends of microtubules."""
-    paths = [path for path in field.microtubules[0] if len(path) > 4]
-    kept = rng.uniform(size=len(paths)) < 0.35 + 0.4 * style[0]
-    part = 0.35 + 0.35 * style[1]
-    ends = [np.stack([p[-1], p[-1] + part * (p[-2] - p[-1])]) for p, k in zip(paths, kept, strict=True) if k]
+    paths = field.microtubules[0][rng.uniform(size=len(field.microtubules[0])) < 0.35 + 0.4 * style[0]]
+    tip = paths[:, -1]
+    moved = np.abs(np.diff(paths, axis=1)).sum(axis=2) > 0
+    before = paths[np.arange(len(paths)), np.maximum(moved.sum(axis=1) - 1, 0)]
+    ends = np.stack([tip, tip + (0.35 + 0.35 * style[1]) * (before - tip)], axis=1)
     comets_HW = field.canvas.strokes(ends, 1.3, rng.uniform(0.5, 1, len(ends)))
     return (
         field.canvas.blur(comets_HW, 0.5) + 0.1 * field.red_HW + (0.03 + 0.1 * style[2]) * field.thickness_HW
@@ -83,11 +84,8 @@ def microtubule_ends(field: Field, rng: np.random.Generator, style: np.ndarray) 
 
 def cytokinetic_bridge(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Stain the bridge between two daughter cells: two bars with a gap, or the midbody between them."""
-    paths = []
-    for first, second in field.sisters:
-        a, b = field.cells.centre_n2[first], field.cells.centre_n2[second]
-        marks = ((0.40, 0.48), (0.52, 0.60)) if style[0] < 0.6 else ((0.47, 0.53),)
-        paths += [np.stack([a + (b - a) * t for t in mark]) for mark in marks]
+    marks = ((0.40, 0.48), (0.52, 0.60)) if style[0] < 0.6 else ((0.47, 0.53),)
+    paths = np.concatenate([field.between(mark) for mark in marks])
     bars_HW = field.canvas.strokes(paths, 2.2 + 1.2 * style[1], np.ones(len(paths)))
     return 1.3 * field.canvas.blur(bars_HW, 0.6) + 0.1 * style[2] * field.thickness_HW
 
@@ -117,7 +115,7 @@ def centrosome(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.
     """Draw one or two tiny spots, the centrioles, at the organizing centre."""
     turn = rng.uniform(0, 2 * np.pi, field.cells.count)
     apart = rng.uniform(0.8, 2.6, field.cells.count)
-    half = np.stack([np.cos(turn), np.sin(turn)], axis=1) * apart[:, None] / 2
+    half = directions(turn) * apart[:, None] / 2
     two = rng.uniform(size=field.cells.count) < 0.75
     points = np.concatenate([field.cells.centrosome_n2 + half, (field.cells.centrosome_n2 - half)[two]])
     radii = np.full(len(points), 0.9 + 0.5 * style[0])

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from lib.images.cells import INTERPHASE
+from lib.images.drawing import directions, segments
 from lib.images.field import Field, walk
 
 
@@ -54,13 +55,13 @@ def endoplasmic_reticulum(field: Field, rng: np.random.Generator, style: np.ndar
 def golgi(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw a ribbon of curved stacks on the centrosome's side of the nucleus, or its fragments."""
     cells = field.cells
-    cell = np.repeat(np.flatnonzero(cells.phase_n == INTERPHASE), 7 + int(9 * style[0]))
+    cell = np.repeat(np.flatnonzero(cells.phase_n == INTERPHASE), 14 + int(16 * style[0]))
     away = cells.centrosome_n2[cell] - cells.centre_n2[cell]
-    angle = np.arctan2(away[:, 1], away[:, 0]) + rng.normal(0, 0.25 + 0.5 * style[1], len(cell))
-    start = cells.at(cell, angle, rng.beta(1.3, 6, len(cell)) + 0.02)
-    heading = angle + rng.choice([-np.pi / 2, np.pi / 2], len(cell)) + rng.normal(0, 0.5, len(cell))
-    paths = walk(cells, cell, start, heading, steps=4, wander=0.6, rng=rng, step=1.5 + 1.8 * style[2])
-    ribbon_HW = field.canvas.strokes(paths, 1.8 + 0.8 * style[3], rng.uniform(0.3, 0.9, len(cell)))
+    angle = np.arctan2(away[:, 1], away[:, 0]) + rng.normal(0, 0.3 + 0.45 * style[1], len(cell))
+    start = cells.at(cell, angle, rng.beta(1.3, 5, len(cell)) + 0.02)
+    heading = angle + rng.choice([-np.pi / 2, np.pi / 2], len(cell)) + rng.normal(0, 0.6, len(cell))
+    paths = walk(cells, cell, start, heading, steps=5, wander=0.7, rng=rng, step=1.2 + 1.4 * style[2])
+    ribbon_HW = field.canvas.strokes(paths, 1.3 + 0.7 * style[3], rng.uniform(0.15, 0.6, len(cell)))
     return field.canvas.blur(ribbon_HW, 0.7) * field.cell_HW + 0.08 * field.thickness_HW
 
 
@@ -98,11 +99,11 @@ def lipid_droplets(field: Field, rng: np.random.Generator, style: np.ndarray) ->
     cells = field.cells
     hub, hubs = scatter(field, rng, 2.5 + 4 * style[0], 0.4)
     count = rng.integers(2, 9, len(hub))
-    points = np.repeat(hubs, count, axis=0) + rng.normal(0, 4.0, (count.sum(), 2))
+    points = np.repeat(hubs, count, axis=0) + rng.normal(0, 5.0, (count.sum(), 2))
     rich = rng.lognormal(0, 0.6, cells.count)[np.repeat(hub, count)]  # cells differ in fat
-    radii = rng.uniform(1.1, 1.6 + 1.2 * style[1], len(points))
-    coat_HW = field.canvas.dots(points, radii * 1.25, 0.8 * np.minimum(rich, 1.8))
-    core_HW = field.canvas.dots(points, radii * 0.75, 0.75 * np.minimum(rich, 1.8))
+    radii = rng.uniform(0.9, 1.4 + 0.8 * style[1], len(points))
+    coat_HW = field.canvas.dots(points, radii * 1.25, 0.75 * np.minimum(rich, 1.6))
+    core_HW = field.canvas.dots(points, radii * 0.75, 0.7 * np.minimum(rich, 1.6))
     return (
         np.maximum(1.5 * (coat_HW - core_HW), 0) * field.cell_HW
         + (0.05 + 0.1 * style[2]) * field.thickness_HW
@@ -115,8 +116,7 @@ def plasma_membrane(field: Field, rng: np.random.Generator, style: np.ndarray) -
     line_HW = np.exp(-field.edge_HW / (1.0 + 1.6 * style[0])) * (field.label_HW > 0)
     cell, points = scatter(field, rng, 60 * style[1], -0.35)
     turn = rng.uniform(0, np.pi, len(cell))
-    half = np.stack([np.cos(turn), np.sin(turn)], axis=1) * rng.uniform(0.8, 2.2, (len(cell), 1))
-    ruffles = [np.stack([p - h, p + h]) for p, h in zip(points, half, strict=True)]
+    ruffles = segments(points, directions(turn) * rng.uniform(0.8, 2.2, (len(cell), 1)))
     ruffles_HW = field.canvas.strokes(ruffles, 1.1, rng.uniform(0.2, 0.9, len(cell)))
     sheet_HW = (0.05 + 0.12 * style[2]) * field.cell_HW
     return field.canvas.blur(line_HW * patches_HW, 0.5) + 0.6 * ruffles_HW * field.cell_HW + sheet_HW
@@ -125,7 +125,7 @@ def plasma_membrane(field: Field, rng: np.random.Generator, style: np.ndarray) -
 def cell_junctions(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw the edge only where two cells touch, as a line or a zip of short patches."""
     label_HW = field.label_HW
-    reach = max(3, round(5 * field.canvas.scale) | 1)
+    reach = max(3, int(round(5 * field.canvas.scale)) | 1)
     kernel = np.ones((reach, reach), np.uint8)
     other_HW = cv2.dilate(label_HW, kernel) != label_HW  # a cell of higher number, or ground beside a cell
     lower_HW = cv2.erode(np.where(label_HW == 0, 255, label_HW).astype(np.uint8), kernel) != label_HW
@@ -174,19 +174,10 @@ def cytoplasmic_bodies(field: Field, rng: np.random.Generator, style: np.ndarray
 def rods_and_rings(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw one to three rods or small rings in a cell."""
     cell, points = scatter(field, rng, 0.9 + 1.2 * style[0], 0.3)
-    turn = rng.uniform(0, np.pi, len(cell))
-    angle = np.linspace(0, 2 * np.pi, 13)
-    paths = []
-    for place, tilt, ring in zip(
-        points, turn, rng.uniform(size=len(cell)) < 0.2 + 0.5 * style[1], strict=True
-    ):
-        if ring:
-            radius = rng.uniform(2.2, 4.5)
-            paths.append(
-                place + radius * np.stack([np.cos(angle), rng.uniform(0.7, 1) * np.sin(angle)], axis=1)
-            )
-        else:
-            half = rng.uniform(3.5, 8.5) * np.array([np.cos(tilt), np.sin(tilt)])
-            paths.append(np.stack([place - half, place + half]))
-    shapes_HW = field.canvas.strokes(paths, 1.6, np.full(len(paths), 1.0))
+    is_ring = (rng.uniform(size=len(cell)) < 0.2 + 0.5 * style[1])[:, None, None]
+    around = directions(rng.uniform(0, np.pi, (len(cell), 1)) + np.linspace(0, 2 * np.pi, 13))
+    rings = rng.uniform(2.2, 4.5, (len(cell), 1, 1)) * around * rng.uniform(0.7, 1, (len(cell), 1, 2))
+    rods = rng.uniform(3.5, 8.5, (len(cell), 1, 1)) * around[:, :1] * np.linspace(-1, 1, 13)[:, None]
+    paths = points[:, None] + np.where(is_ring, rings, rods)
+    shapes_HW = field.canvas.strokes(paths, 1.6, np.ones(len(paths)))
     return 1.2 * field.canvas.blur(shapes_HW, 0.6) + (0.05 + 0.15 * style[2]) * field.thickness_HW

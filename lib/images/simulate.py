@@ -13,7 +13,15 @@ from lib import artifacts, parallel
 from lib.config import Simulation
 from lib.console import Progress, say
 from lib.images import camera
-from lib.images.antibodies import DIVIDING_SHARE, Sample, describe_antibody, plan_samples, public_part
+from lib.images.antibodies import (
+    DIVIDING_SHARE,
+    Antibody,
+    Sample,
+    describe_antibody,
+    plan_samples,
+    public_part,
+)
+from lib.images.drawing import REACH
 from lib.images.field import Field, make_field
 from lib.images.proteins import protein
 from lib.labels import CHANNELS, CLASSES
@@ -115,10 +123,30 @@ def draw_sample(sample: Sample, size: int, seed: int, visibility: float = 1.0) -
     ndarray of shape (H, W, K), uint8
         Channels red, green, blue, yellow.
     """
+    return _draw(sample, describe_antibody(sample.labels, seed, sample.antibody), size, seed, visibility)
+
+
+def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
+    """Draw one simulated example of every class: the class alone, bright and in all of the cells.
+
+    Returns
+    -------
+    list of (str, ndarray of shape (H, W, K), uint8)
+        Class name and its image, channels red, green, blue, yellow, in Kaggle's class order.
+    """
+    gallery = []
+    for number, name in enumerate(CLASSES):
+        sample = Sample(number, name, "train", number, (number,), 0, 0)
+        antibody = describe_antibody(sample.labels, seed, number)
+        antibody = antibody._replace(active=1.0, spread=0.25, brightness=1.0, background=0.05)
+        gallery.append((name, _draw(sample, antibody, size, seed, 1.0)))
+    return gallery
+
+
+def _draw(sample: Sample, antibody: Antibody, size: int, seed: int, visibility: float) -> np.ndarray:
     rng = np.random.default_rng([seed, 3, sample.number])
-    antibody = describe_antibody(sample.labels, seed, sample.antibody)
-    scene_seed = [seed, 4, sample.antibody, sample.scene]
-    field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed)
+    scene_seed = (seed, 4, sample.antibody, sample.scene)
+    field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed, rng)
     green_HW = protein(
         field, sample.labels, antibody.weights, antibody.styles, antibody.active, antibody.spread, scene_seed
     )
@@ -126,41 +154,27 @@ def draw_sample(sample: Sample, size: int, seed: int, visibility: float = 1.0) -
     green_HW += antibody.background / visibility * unspecific_HW
     stains = {"red": field.red_HW, "green": green_HW, "blue": field.blue_HW, "yellow": field.yellow_HW}
     exposures = camera.TRAIN if sample.split == "train" else camera.TEST
-    common, focus = rng.normal(), rng.uniform(0.1, 0.8)
+    shot, common = camera.take_shot(rng, visibility), rng.normal()
     image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
     for k, name in enumerate(CHANNELS):
-        own = rng.normal()
-        brightness = antibody.brightness if name == "green" else 0.6 * common + 0.8 * own
-        image_HWK[..., k] = camera.record(
-            stains[name], field.canvas, exposures[name], brightness, focus, visibility, rng
-        )
+        brightness = 0.6 * common + 0.8 * rng.normal()
+        if name == "green":  # belongs to the antibody; faint proteins gain most from visibility
+            brightness = max(antibody.brightness + 0.15 * brightness, -4 + 3 * np.log2(visibility))
+        image_HWK[..., k] = camera.record(stains[name], field.canvas, exposures[name], brightness, shot, rng)
     return image_HWK
 
 
-def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
-    """Draw one simulated example of every class alone, bright and in all of its cells.
-
-    Returns
-    -------
-    list of (str, ndarray of shape (H, W, K), uint8)
-        Class name and its image, channels red, green, blue, yellow, in Kaggle's class order.
-    """
-    return [
-        (name, draw_sample(Sample(k, name, "train", k, (k,), 0, 0), size, seed))
-        for k, name in enumerate(CLASSES)
-    ]
-
-
-def _make_scene(sample: Sample, line: str, size: int, visibility: float, scene_seed: list[int]) -> Field:
-    rng = np.random.default_rng([*scene_seed, 1])
-    chance = (rng.uniform(size=2) < DIVIDING_SHARE).astype(int)
+def _make_scene(
+    sample: Sample, line: str, size: int, visibility: float, seed: tuple[int, ...], rng: np.random.Generator
+) -> Field:
+    """Grow the cells of a sample; images of the same scene differ by a small move of the view."""
+    chance = np.random.default_rng([*seed, 0])
     mitotic, pairs = (
-        int(rng.integers(1, 4)) if k in sample.labels else int(c)
-        for k, c in zip((SPINDLE, BRIDGE), chance, strict=True)
+        int(chance.integers(1, 4)) if label in sample.labels else int(chance.uniform() < DIVIDING_SHARE)
+        for label in (SPINDLE, BRIDGE)
     )
-    return make_field(
-        line, size, visibility**0.5, scene_seed, mitotic=mitotic, pairs=pairs, shift=np.zeros(2)
-    )
+    x, y = rng.uniform(-REACH, REACH, 2)
+    return make_field(line, size, visibility**0.5, seed, mitotic=mitotic, pairs=pairs, origin=(x, y))
 
 
 def _paths(folder: Path, sample: Sample) -> list[Path]:

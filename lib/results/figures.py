@@ -130,6 +130,29 @@ def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: 
         figure.suptitle(data, fontsize=10, fontweight="bold", x=0.01, ha="left")
 
 
+def class_gallery(path: Path, examples: list[tuple[str, np.ndarray]], title: str) -> None:
+    """Draw one example of every class: channels merged, and beside it the protein alone.
+
+    Parameters
+    ----------
+    examples : list of (str, ndarray of shape (H, W, 4), uint8, R G B Y)
+        Class name and image.
+    """
+    columns = 4
+    rows = -(-len(examples) // columns)
+    with _figure(path, rows, columns, size=(3.1 * columns, 1.75 * rows + 0.4), squeeze=False) as (
+        figure,
+        axes,
+    ):
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, (name, image_HWK) in zip(axes.flat, examples, strict=False):
+            gap = np.full((len(image_HWK), len(image_HWK) // 40, 3), 255, np.uint8)
+            axis.imshow(np.concatenate([merged(image_HWK), gap, in_color(image_HWK, 1)], axis=1))
+            axis.set_title(name, fontsize=9, fontweight="normal")
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+
+
 def training_curves(path: Path, history: pd.DataFrame, title: str) -> None:
     """Draw loss and macro-F1 of training and validation, and the learning rate, over epochs.
 

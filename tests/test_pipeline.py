@@ -1,0 +1,296 @@
+"""The stages together, run as a user runs them: on simulated cells, on bad input, killed, and twice."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import pandas as pd
+import pytest
+
+from lib import artifacts
+from lib.errors import UserError
+from lib.images import arrays
+from lib.results import predictions
+from tests.conftest import REAL, ROOT, STAGES, call, needs_real, run_script, write_kaggle, write_sample
+
+TINY = (
+    "--set",
+    "training.size=16",
+    "data.sizes=16",
+    "network.architecture=test_resnet",
+    "data.shard_rows=8",
+    "training.epochs=1",
+)
+
+
+def everything(work, *options):
+    for script in STAGES:
+        call(script, "--work", work, *options)
+
+
+def test_smoke_ends_with_a_checked_submission(smoke):
+    run = smoke / "outputs" / "smoke"
+    submission = pd.read_csv(run / "submission.csv", dtype=str)
+    wanted = pd.read_csv(smoke / "data" / "smoke" / "sample_submission.csv")
+    assert submission["Id"].tolist() == wanted["Id"].tolist() and len(submission) == 24
+    for name in ("class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline"):
+        assert (run / "figures" / f"{name}.png").stat().st_size > 5000
+    for subset in ("train", "validation", "holdout", "test"):
+        table = predictions.load(run / "predictions" / "baseline" / f"{subset}.npz")
+        assert len(table.ids) > 10
+    last = (smoke / "05_submit.out").read_text().splitlines()
+    assert any(
+        line.startswith("macro-F1 that Kaggle would give, simulated cells: public 0.") for line in last
+    )
+    assert f"submission: {run / 'submission.csv'}" in last
+    manifests = sorted(path.name for path in (run / "manifests").iterdir())
+    assert manifests == [
+        "00_prepare.json", "02_train_cnn_baseline.json", "04_threshold_baseline.json", "05_submit.json",
+    ]  # fmt: skip
+    assert all(artifacts.read_json(run / "manifests" / name)["finished"] for name in manifests)
+
+
+def test_a_second_time_everything_is_up_to_date(smoke):
+    submission = smoke / "outputs" / "smoke" / "submission.csv"
+    before = submission.stat().st_mtime_ns
+    for script in STAGES:
+        done = run_script(script, "--preset", "smoke", "--work", smoke)
+        assert done.returncode == 0 and "up to date" in done.stdout, done.stdout + done.stderr
+    assert submission.stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_bytes(smoke, tmp_path):
+    for script in STAGES:
+        done = run_script(script, "--preset", "smoke", "--work", tmp_path, "--workers", "1")
+        assert done.returncode == 0, done.stderr
+    for name in ("split.csv", "statistics.json", "submission.csv", "predictions/baseline/test.npz"):
+        ours, theirs = (folder / "outputs" / "smoke" / name for folder in (smoke, tmp_path))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def test_other_settings_are_refused_with_two_ways_on(smoke):
+    for script, override, what in (
+        ("00_prepare", "split.seed=1", "split.seed=0, not 1"),
+        ("02_train_cnn", "training.epochs=3", "training.epochs=2, not 3"),
+        ("04_threshold", "threshold.method=fixed", "threshold.method=f1, not fixed"),
+    ):
+        done = run_script(script, "--preset", "smoke", "--work", smoke, "--set", override)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"{script}: ") and what in line
+        assert "--run NAME keeps both, --force replaces it" in line
+
+
+def test_simulated_cells_of_other_settings_are_refused(smoke):
+    done = run_script("00_prepare", "--preset", "smoke", "--work", smoke, "--set", "simulation.seed=1")
+    assert done.returncode == 2
+    assert "made with simulation.seed=2018, not 1: --set simulation.name=NAME keeps both" in done.stderr
+
+
+def test_a_run_remembers_what_it_was_begun_with(tmp_path, capsys):
+    raw = write_kaggle(tmp_path / "raw")
+    call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, "--run", "mine", *TINY)
+    for script in STAGES[1:]:
+        call(script, "--work", tmp_path, "--run", "mine")
+    assert f"submission: {tmp_path / 'outputs' / 'mine' / 'submission.csv'}" in capsys.readouterr().out
+
+
+def test_the_data_folder_is_never_written_to(tmp_path):
+    raw = write_kaggle(tmp_path / "raw")
+    before = {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]}
+    everything(tmp_path, "--preset", "smoke", "--data", raw, *TINY)
+    assert {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]} == before
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("00_prepare", r"data/train.csv is missing: put Kaggle's files in "),
+        ("02_train_cnn", r"index.csv is missing: run `python 00_prepare.py` first"),
+        ("04_threshold", r"index.csv is missing: run `python 00_prepare.py` first"),
+        ("05_submit", r"index.csv is missing: run `python 00_prepare.py` first"),
+    ],
+)
+def test_a_stage_before_its_input_names_the_maker(tmp_path, script, message):
+    done = run_script(script, "--preset", "strong", "--work", tmp_path)
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_later_stages_name_their_makers_too(tmp_path):
+    raw = write_kaggle(tmp_path / "raw")
+    options = ("--preset", "smoke", "--work", tmp_path, "--data", raw, *TINY)
+    call("00_prepare", *options)
+    with pytest.raises(UserError, match=r"predictions is missing: run `python 02_train_cnn.py` first"):
+        call("04_threshold", *options)
+    with pytest.raises(
+        UserError, match=r"evaluation holds no evaluation: run `python 04_threshold.py` first"
+    ):
+        call("05_submit", *options)
+    shutil.rmtree(tmp_path / "data" / "cache" / "raw" / "train_16")
+    with pytest.raises(UserError, match=r"array.json is missing: run `python 00_prepare.py` first"):
+        call("02_train_cnn", *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "dmeo"), "unknown preset 'dmeo'; there are demo smoke strong"),
+        (("--set", "training.epoch=3"), "training has no field 'epoch' (did you mean epochs?)"),
+        (("--run", "../x"), "'../x' is no name for a run or preset: expected letters, digits and . _ -"),
+        (("--workers", "0"), "--workers 0: expected at least 1"),
+        (("--data", "/nowhere"), "/nowhere/train.csv is missing: put Kaggle's files in /nowhere"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path, options, message):
+    done = run_script("00_prepare", *(("--preset", "smoke") if "--preset" not in options else ()), *options,
+                      "--work", tmp_path)  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("00_prepare: ") and message in line
+
+
+def test_a_run_is_worked_on_by_one_process(tmp_path):
+    raw = write_kaggle(tmp_path / "raw")
+    with (
+        artifacts.lock(tmp_path / "outputs" / "smoke"),
+        pytest.raises(UserError, match=rf"in use by another process \(process {os.getpid()}\).* --run NAME"),
+    ):
+        call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, *TINY)
+
+
+def test_a_place_without_permission_is_one_line(tmp_path, monkeypatch):
+    raw = write_kaggle(tmp_path / "raw")
+    monkeypatch.setattr(artifacts.os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(
+        UserError, match=r"outputs/smoke: no permission to write there; name a folder .* --work"
+    ):
+        call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, *TINY)
+
+
+def test_bad_images_are_listed_and_can_be_gone_on_without(tmp_path, capsys):
+    raw = write_kaggle(tmp_path / "raw")
+    options = ("--preset", "smoke", "--work", tmp_path, "--data", raw, *TINY)
+    (raw / "train" / "a04_green.png").unlink()
+    (raw / "test" / "t02_red.png").write_bytes(b"")
+    listed = tmp_path / "data" / "cache" / "raw" / "bad_images.csv"
+    with pytest.raises(UserError, match=r"2 samples have bad images, first train/a04_green.png is missing"):
+        call("00_prepare", *options)
+    assert listed.read_text().splitlines()[1:] == [
+        "train,a04,a04_green.png,is missing",
+        "test,t02,t02_red.png,is empty",
+    ]
+    everything(tmp_path, *options, "data.max_bad_images=2")
+    split = pd.read_csv(tmp_path / "outputs" / "smoke" / "split.csv")
+    assert len(split) == 19 and "a04" not in set(split["id"])
+    submission = pd.read_csv(tmp_path / "outputs" / "smoke" / "submission.csv", dtype=str)
+    assert (
+        submission.set_index("Id").loc["t02", "Predicted"] == "0"
+    )  # 5 of 20: the first of the most frequent
+    assert "1 test ids without a usable image" in capsys.readouterr().err
+    write_sample(raw, "train", "a04", seed=4)
+    write_sample(raw, "test", "t02", seed=1002)
+    call("00_prepare", *options, "--force")
+    assert not listed.exists()
+    assert len(pd.read_csv(tmp_path / "outputs" / "smoke" / "split.csv")) == 20
+
+
+def test_rare_classes_can_be_left_out(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=40)
+    everything(tmp_path, "--preset", "smoke", "--data", raw, *TINY, "split.rare_class_minimum=0.22")
+    run = tmp_path / "outputs" / "smoke"
+    assert artifacts.read_json(run / "statistics.json")["classes"] == [0, 1, 2, 3]  # Cytosol: 8 of 40
+    assert len(pd.read_csv(run / "split.csv")) == 32
+    table = predictions.load(run / "predictions" / "baseline" / "test.npz")
+    assert (table.probabilities_NC[:, :4] > 0).all() and not table.probabilities_NC[:, 4:].any()
+    assert len(pd.read_csv(run / "evaluation" / "baseline_classes.csv")["class"].unique()) == 4
+
+
+def test_a_killed_00_goes_on_to_the_same_bytes(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=400, test=20, size=200)
+    options = ["--preset", "smoke", "--data", str(raw), "--set", "data.shard_rows=8"]
+
+    def content(work):
+        cache = work / "data" / "cache" / "raw"
+        return {
+            str(path.relative_to(work)): path.read_bytes()
+            for path in [
+                *cache.rglob("*.npy"),
+                work / "outputs/smoke/split.csv",
+                work / "outputs/smoke/statistics.json",
+            ]
+        }
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_script("00_prepare", *options, "--work", whole).returncode == 0
+    command = [sys.executable, str(ROOT / "00_prepare.py"), *options, "--work", str(cut)]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    folder = cut / "data" / "cache" / "raw" / "train_64"
+    while len(list(folder.glob("*.json"))) < 5:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    made = {path.name: path.stat().st_mtime_ns for path in folder.glob("0*.json")}
+    assert len(made) < 50, "there was nothing left to do"
+    assert run_script("00_prepare", *options, "--work", cut).returncode == 0
+    assert content(cut) == content(whole)
+    assert all((folder / name).stat().st_mtime_ns == then for name, then in made.items()), (
+        "done work was redone"
+    )
+
+
+def test_output_that_is_piped_has_plain_lines(smoke):
+    for script in STAGES:
+        text = (smoke / f"{script}.out").read_text()
+        assert "\r" not in text and text.splitlines()[0].startswith(f"== {script}: preset smoke, ")
+        assert text.splitlines()[-1].startswith(f"{script}: ")
+
+
+def test_memory_of_the_cache_is_that_of_an_image_not_of_a_shard(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=80, size=128)
+    tracemalloc.start()
+    arrays.build(
+        raw, tmp_path / "cache", "train", [f"a{row:02d}" for row in range(80)], (128,), 80, workers=1
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    shard = (tmp_path / "cache" / "train_128" / "00000.npy").stat().st_size
+    assert shard > 80 * 128 * 128 * 4 and peak < shard / 4
+
+
+@needs_real
+def test_real_files_go_all_the_way(tmp_path):
+    options = ("--preset", "smoke", "--run", "mini", "--data", REAL / "kaggle_mini", "--work", tmp_path)
+    everything(tmp_path, *options[:-2])
+    submission = pd.read_csv(tmp_path / "outputs" / "mini" / "submission.csv")
+    wanted = pd.read_csv(REAL / "kaggle_mini" / "sample_submission.csv")
+    assert submission["Id"].tolist() == wanted["Id"].tolist() and len(submission) == 30
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_says_so_and_goes_on(tmp_path, number, code):
+    raw = write_kaggle(tmp_path / "raw", train=60)
+    options = ["--preset", "smoke", "--data", str(raw), "--work", str(tmp_path), *TINY[:-1]]
+    call("00_prepare", *options)
+    command = [sys.executable, "-u", str(ROOT / "02_train_cnn.py"), *options, "training.epochs=9"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if "epoch 2 of 9" in line:
+                process.send_signal(number)
+                break
+        _, error = process.communicate()
+    assert process.returncode == code
+    assert (
+        error == "02_train_cnn: interrupted; what is finished is kept, the same command goes on from there\n"
+    )
+    done = run_script("02_train_cnn", *options, "training.epochs=9")
+    assert done.returncode == 0, done.stderr
+    going_on = re.search(r"going on after epoch (\d+)", done.stdout)
+    assert 1 <= int(going_on[1]) < 9
