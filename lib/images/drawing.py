@@ -13,6 +13,7 @@ import numpy as np
 SUBPIXEL_BITS = 4  # OpenCV's fixed-point coordinates
 BRIGHTNESS_STEPS = 4  # strokes are drawn in groups of equal brightness
 REACH = 16.0  # units that a canvas may be moved over its field
+FILL_EXCESS = 0.7  # pixels by which OpenCV fills a polygon beyond its corners
 STROKE_LAYERS = 4  # strokes of one layer hide, those of different layers add to each other
 
 
@@ -40,7 +41,9 @@ class Canvas:
         return self.size / self.extent
 
     def noise(self, rng: np.random.Generator, grain: float) -> np.ndarray:
-        """Draw smooth random texture, mean 0 and standard deviation about 1, grains of `grain` units.
+        """Draw smooth random texture of mean 0, with grains of `grain` units.
+
+        The standard deviation is about 1, and less where a pixel covers several grains.
 
         Returns
         -------
@@ -70,6 +73,21 @@ class Canvas:
         coarse = cv2.GaussianBlur(coarse, (0, 0), sigma * small / self.size)
         return cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
+    def distance(self, mask_HW: np.ndarray) -> np.ndarray:
+        """Return the distance to the nearest pixel where the mask is 0, in units.
+
+        Parameters
+        ----------
+        mask_HW : ndarray of shape (H, W), uint8
+
+        Returns
+        -------
+        ndarray of shape (H, W), float32
+            At most the side of the canvas, also where the mask is 0 nowhere.
+        """
+        pixels_HW = cv2.distanceTransform(mask_HW, cv2.DIST_L2, 3)
+        return np.minimum(pixels_HW, self.size) / np.float32(self.scale)
+
     def polygons(self, outlines: np.ndarray, values: np.ndarray, smooth: bool = True) -> np.ndarray:
         """Fill polygons, later ones over earlier ones.
 
@@ -88,7 +106,10 @@ class Canvas:
         """
         image_HW = np.zeros((self.size, self.size), np.uint8)
         line = cv2.LINE_AA if smooth else cv2.LINE_8
-        for outline, value in zip(self._fixed(outlines), values, strict=True):
+        away = outlines - outlines.mean(axis=1, keepdims=True)
+        away /= np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-9)
+        within = outlines - away * (FILL_EXCESS / self.scale)
+        for outline, value in zip(self._fixed(within), values, strict=True):
             cv2.fillPoly(image_HW, [outline], int(value), line, SUBPIXEL_BITS)
         return image_HW
 

@@ -22,12 +22,9 @@ from lib.images.cells import (
     CellLine,
     Cells,
     grow_cells,
-    radius_at,
 )
 from lib.images.drawing import Canvas, directions
-
-ALONG = 0.05  # how filaments turn along their cell in a step, radians
-STEP = 7.0  # units between two points of a filament
+from lib.images.filaments import walk
 
 
 @dataclass
@@ -87,15 +84,13 @@ class Field:
         """Distance to the edge of the cell in units; 0 outside."""
         border_HW = self.canvas.border(self._rings(self.cells.outline_nT))
         inside_HW = np.uint8(self.label_HW > 0) * (1 - border_HW)
-        return cv2.distanceTransform(inside_HW, cv2.DIST_L2, 3) / np.float32(self.canvas.scale)
+        return self.canvas.distance(inside_HW)
 
     @cached_property
     def rim_HW(self) -> np.ndarray:
         """Distance to the rim of the nearest nucleus in units: positive outside, negative inside."""
         inside_HW = np.uint8(self.nucleus_HW > 0.5)
-        outward_HW = cv2.distanceTransform(1 - inside_HW, cv2.DIST_L2, 3)
-        inward_HW = cv2.distanceTransform(inside_HW, cv2.DIST_L2, 3)
-        return (outward_HW - inward_HW) / np.float32(self.canvas.scale)
+        return self.canvas.distance(1 - inside_HW) - self.canvas.distance(inside_HW)
 
     @cached_property
     def depth_HW(self) -> np.ndarray:
@@ -106,8 +101,8 @@ class Field:
     @cached_property
     def thickness_HW(self) -> np.ndarray:
         """Height of the cell that the microscope looks through, 0-1: thick at the nucleus, thin edges."""
-        low_HW = np.float32(1) - np.float32(0.65) * self.depth_HW
-        return self.cell_HW * low_HW
+        low_HW = np.float32(1) - np.float32(0.6) * self.depth_HW
+        return self.cell_HW * low_HW * np.minimum(0.5 + self.edge_HW / 9, 1)
 
     @cached_property
     def microtubules(self) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +117,7 @@ class Field:
         cell = np.repeat(np.arange(cells.count), count_n)
         start = cells.centrosome_n2[cell] + rng.normal(0, 1.5, (len(cell), 2))
         angle = rng.uniform(0, 2 * np.pi, len(cell))
-        free = rng.uniform(size=len(cell)) < 0.65  # not anchored at the centre
+        free = rng.uniform(size=len(cell)) < 0.75  # not anchored at the centre
         around = rng.uniform(0, 2 * np.pi, free.sum())
         start[free] = cells.at(cell[free], around, 0.7 * rng.beta(1, 1.6, free.sum()))
         angle[free] = around + rng.normal(0, 1.0, free.sum())
@@ -139,12 +134,12 @@ class Field:
         paths, cell = self.microtubules
         rng = self._rng(3)
         own = rng.uniform(0.45, 1.0, self.cells.count)
-        brightness = own[cell] * rng.uniform(0.15, 1.0, len(cell)) ** 1.5
-        lines_HW = self.canvas.strokes(paths, 0.9, brightness) / np.float32(self._kept)
-        lines_HW *= 1 - np.float32(0.75) * self.nucleus_HW
+        brightness = own[cell] * rng.uniform(0.2, 1.0, len(cell)) ** 2
+        lines_HW = self.canvas.strokes(paths, 1.1, brightness) / np.float32(self._kept)
+        lines_HW *= 1 - np.float32(0.65) * self.nucleus_HW
         lines_HW += self.spindles_HW * 0.9 + self.bridges_HW
         haze_HW = self.canvas.blur(lines_HW, 4.0)
-        return self.canvas.blur(lines_HW, 0.6) * 0.75 + haze_HW * 0.3
+        return self.canvas.blur(lines_HW, 0.5) * 0.95 + haze_HW * 0.2
 
     @cached_property
     def spindles_HW(self) -> np.ndarray:
@@ -242,46 +237,6 @@ class Field:
     def _rings(self, table_nT: np.ndarray) -> np.ndarray:
         """Corners of outlines around the cells' centres, (n, T, 2)."""
         return self.cells.centre_n2[:, None] + table_nT[..., None] * directions(THETA)
-
-
-def walk(
-    cells: Cells, cell: np.ndarray, start: np.ndarray, angle: np.ndarray, *, steps: int, wander: float,
-    rng: np.random.Generator, step: float = STEP,
-) -> np.ndarray:  # fmt: skip
-    """Grow filaments that bend around the nucleus and along the edge of their cell.
-
-    Parameters
-    ----------
-    cell, angle : ndarray of shape (filaments,)
-        Cell number and first direction.
-    start : ndarray of shape (filaments, 2)
-        First point in units.
-    wander : float
-        Standard deviation of the change of direction in a step, radians.
-
-    Returns
-    -------
-    ndarray of shape (filaments, steps + 1, 2)
-        Paths; where one left its cell or ended early, its last point is repeated.
-    """
-    points = np.empty((len(cell), steps + 1, 2))
-    points[:, 0] = start
-    growing = np.ones(len(cell), bool)
-    over = rng.uniform(size=len(cell)) < 0.2  # passes above or below the nucleus
-    stops = rng.integers(steps // 3, steps + 1, len(cell))
-    for k in range(1, steps + 1):
-        away = points[:, k - 1] - cells.centre_n2[cell]
-        radius, outward = np.hypot(away[:, 0], away[:, 1]), np.arctan2(away[:, 1], away[:, 0])
-        to_edge = radius / radius_at(cells.outline_nT, cell, outward)
-        to_rim = radius / radius_at(cells.nucleus_nT, cell, outward)
-        off = np.mod(angle - outward + np.pi, 2 * np.pi) - np.pi
-        sharp = np.where(np.abs(off) < np.pi / 2, np.clip(to_edge - 0.75, 0, 0.25) * 2.2, 0)
-        sharp -= np.where((np.abs(off) > np.pi / 2) & ~over, np.clip(1.15 - to_rim, 0, 0.4) * 3, 0)
-        along = ALONG * np.sin(2 * (cells.axis_n[cell] - angle))
-        angle = angle + np.sign(off) * sharp + along + rng.normal(0, wander, len(cell))
-        growing &= (to_edge < 1.0) & (k <= stops)
-        points[:, k] = points[:, k - 1] + step * growing[:, None] * directions(angle)
-    return points
 
 
 def make_field(

@@ -9,7 +9,8 @@ import numpy as np
 
 from lib.images.cells import INTERPHASE
 from lib.images.drawing import directions, segments
-from lib.images.field import Field, walk
+from lib.images.field import Field
+from lib.images.filaments import walk
 
 
 def intermediate_filaments(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:

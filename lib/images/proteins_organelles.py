@@ -10,7 +10,8 @@ import numpy as np
 
 from lib.images.cells import INTERPHASE
 from lib.images.drawing import directions, segments
-from lib.images.field import Field, walk
+from lib.images.field import Field
+from lib.images.filaments import walk
 
 
 def scatter(
@@ -125,7 +126,7 @@ def plasma_membrane(field: Field, rng: np.random.Generator, style: np.ndarray) -
 def cell_junctions(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
     """Draw the edge only where two cells touch, as a line or a zip of short patches."""
     label_HW = field.label_HW
-    reach = max(3, int(round(5 * field.canvas.scale)) | 1)
+    reach = max(3, round(5 * field.canvas.scale) | 1)
     kernel = np.ones((reach, reach), np.uint8)
     other_HW = cv2.dilate(label_HW, kernel) != label_HW  # a cell of higher number, or ground beside a cell
     lower_HW = cv2.erode(np.where(label_HW == 0, 255, label_HW).astype(np.uint8), kernel) != label_HW

@@ -12,6 +12,7 @@ import numpy as np
 from lib import artifacts, parallel
 from lib.config import Simulation
 from lib.console import Progress, say
+from lib.errors import UserError
 from lib.images import camera
 from lib.images.antibodies import (
     DIVIDING_SHARE,
@@ -28,7 +29,8 @@ from lib.labels import CHANNELS, CLASSES
 
 SPLITS = ("train", "test")
 CHUNK = 16  # samples that a process draws at a time
-PNG_COMPRESSION = 1  # Kaggle's own files are no better packed than this costs time
+PNG_COMPRESSION = 1  # packing harder takes longer than drawing
+FAINTEST = -3.0  # brightness of the faintest proteins, standard deviations from the median
 BRIDGE, SPINDLE = CLASSES.index("Cytokinetic bridge"), CLASSES.index("Mitotic spindle")
 
 
@@ -45,7 +47,8 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
     Raises
     ------
     UserError
-        If the folder holds samples of other settings, or another process is writing there.
+        If the folder holds samples of other settings, or files that were not simulated, or another
+        process is writing there.
     """
     chosen = {f"simulation.{key}": value for key, value in asdict(settings).items()}
     other_way = "--set simulation.name=NAME keeps both"
@@ -53,7 +56,10 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
         "simulated set", folder / "simulation.json", chosen, {}, [folder / "train.csv"], other_way
     )
     with artifacts.lock(folder):
+        if not step.manifest.exists() and (folder / "train.csv").exists():
+            raise UserError(f"{folder} holds files that were not simulated here: --set simulation.name=NAME")
         if step.manifest.exists() and not step.matches(force):
+            step.manifest.unlink()
             for part in SPLITS:
                 shutil.rmtree(folder / part, ignore_errors=True)
         if step.done():
@@ -99,8 +105,9 @@ def write_dataset(
         Number of processes.
     visibility : float
         1 is realistic. Larger makes patterns easier to see, for small images and short demonstrations:
-        the field is magnified by its square root, noise and unspecific staining are divided by it, and
-        faint proteins are brightened.
+        the field is magnified by its square root, noise, glow and unspecific staining are divided by it,
+        labels show in more of the cells (their share to the power of its inverse), and the faintest
+        proteins are brightened (by 2 standard deviations for each doubling).
     """
     samples = plan_samples(train_samples, test_samples, seed)
     for split in SPLITS:
@@ -139,27 +146,34 @@ def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
         sample = Sample(number, name, "train", number, (number,), 0, 0)
         antibody = describe_antibody(sample.labels, seed, number)
         antibody = antibody._replace(active=1.0, spread=0.25, brightness=1.0, background=0.05)
-        gallery.append((name, _draw(sample, antibody, size, seed, 1.0)))
+        gallery.append((name, _draw(sample, antibody, size, seed, 1.0, stains_brightness=0.5)))
     return gallery
 
 
-def _draw(sample: Sample, antibody: Antibody, size: int, seed: int, visibility: float) -> np.ndarray:
+def _draw(
+    sample: Sample, antibody: Antibody, size: int, seed: int, visibility: float,
+    stains_brightness: float | None = None,
+) -> np.ndarray:  # fmt: skip
     rng = np.random.default_rng([seed, 3, sample.number])
     scene_seed = (seed, 4, sample.antibody, sample.scene)
     field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed, rng)
+    active = antibody.active ** (1 / visibility)
     green_HW = protein(
-        field, sample.labels, antibody.weights, antibody.styles, antibody.active, antibody.spread, scene_seed
+        field, sample.labels, antibody.weights, antibody.styles, active, antibody.spread, scene_seed
     )
     unspecific_HW = field.thickness_HW * (0.8 + 0.3 * field.canvas.noise(rng, 2.0))
     green_HW += antibody.background / visibility * unspecific_HW
     stains = {"red": field.red_HW, "green": green_HW, "blue": field.blue_HW, "yellow": field.yellow_HW}
     exposures = camera.TRAIN if sample.split == "train" else camera.TEST
     shot, common = camera.take_shot(rng, visibility), rng.normal()
+    faintest = FAINTEST + 2 * np.log2(visibility)
     image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
     for k, name in enumerate(CHANNELS):
         brightness = 0.6 * common + 0.8 * rng.normal()
-        if name == "green":  # belongs to the antibody; faint proteins gain most from visibility
-            brightness = max(antibody.brightness + 0.15 * brightness, -4 + 3 * np.log2(visibility))
+        if name == "green":  # belongs to the antibody
+            brightness = max(antibody.brightness + 0.15 * brightness, faintest)
+        elif stains_brightness is not None:
+            brightness = stains_brightness
         image_HWK[..., k] = camera.record(stains[name], field.canvas, exposures[name], brightness, shot, rng)
     return image_HWK
 
