@@ -6,7 +6,7 @@ Writes  outputs/<run>/networks/baseline/ (weights.pt, history.csv), figures/trai
 Run     python 02_train_cnn.py --preset demo
 """
 
-from lib import artifacts, samples, stage
+from lib import samples, stage
 from lib.console import say
 
 NAME = "baseline"
@@ -14,19 +14,22 @@ NAME = "baseline"
 
 def main(argv: list[str] | None = None) -> None:
     run = stage.begin(stage.parser(__doc__), argv)
+    from lib.images.arrays import ShardedArray
+
     settings, network = run.config.training, run.network(NAME)
     with run.hold():
         index = samples.read_index(run.index)
         subsets = samples.read_subsets(run.split, index)
-        statistics = artifacts.read_json(artifacts.require(run.statistics, "00_prepare.py"))
+        classes, channels = samples.read_statistics(run.statistics, settings.size)
+        train_array, test_array = (ShardedArray(run.array(part, settings.size)) for part in ("train", "test"))
         inputs = stage.prints(run.index, run.split, run.statistics)
+        inputs |= {array.folder.name: array.fingerprint() for array in (train_array, test_array)}
         tables = {subset: run.predictions(NAME, subset) for subset in (*subsets, "test")}
         outputs = [network / "weights.pt", *tables.values()]
         step = run.step(f"02_train_cnn {NAME}", ["network", "training"], inputs, outputs)
         if step.done(run.force):
             return say(f"{network} and its predictions are up to date")
 
-        from lib.images.arrays import ShardedArray
         from lib.images.augment import Augmentation
         from lib.learning import models, training  # torch takes seconds; --help should not
         from lib.learning.dataset import make_loader
@@ -34,8 +37,6 @@ def main(argv: list[str] | None = None) -> None:
 
         device = training.choose_device()
         workers = min(run.workers, 16) if device.type == "cuda" else 0  # on a CPU they would fight for cores
-        classes, channels = statistics["classes"], statistics["channels"][str(settings.size)]
-        train_array, test_array = (ShardedArray(run.array(part, settings.size)) for part in ("train", "test"))
         truth_NC = index.truth_NC[:, classes]
         training.make_deterministic(settings.seed)
         model = models.build_model(run.config.network, len(classes), **channels).to(device)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib import artifacts
+from lib.errors import UserError
 from lib.labels import parse_target, target_matrix
 
 
@@ -78,3 +79,22 @@ def read_subsets(path: Path, index: Index) -> dict[str, np.ndarray]:
         for name in ("train", "validation", "holdout")
         if (split["subset"] == name).any()
     }
+
+
+def read_statistics(path: Path, size: int) -> tuple[list[int], dict[str, list[float]]]:
+    """Read ``statistics.json``.
+
+    Returns
+    -------
+    classes : list of int
+        The class numbers that the run keeps.
+    channels : dict of list of 4 float
+        ``mean`` and ``deviation`` of the training rows at this size, grey levels 0-255, R G B Y.
+    """
+    statistics = artifacts.read_json(artifacts.require(path, "00_prepare.py"))
+    if str(size) not in statistics["channels"]:
+        raise UserError(
+            f"{path} knows the sizes {', '.join(statistics['channels'])}, not {size}: "
+            f"run `python 00_prepare.py` with data.sizes={size} for a run of another name (--run NAME)"
+        )
+    return statistics["classes"], statistics["channels"][str(size)]

@@ -111,7 +111,8 @@ class Run:
     @property
     def data_name(self) -> str:
         """What the data are, for titles of figures."""
-        return "simulated cells" if self.simulated else f"images of {self.source.resolve().name}/"
+        simulated = self.simulated or (self.source / "simulation.json").exists()
+        return "simulated cells" if simulated else f"images of {self.source.resolve().name}/"
 
     def hold(self) -> AbstractContextManager[None]:
         """Keep other processes out of this run's folder."""
@@ -137,6 +138,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         description=description,
         epilog=config.describe_presets() + "\n\n--settings lists every field that --set takes.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = result.add_argument
     add(

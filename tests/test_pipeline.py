@@ -131,6 +131,10 @@ def test_later_stages_name_their_makers_too(tmp_path):
         UserError, match=r"evaluation holds no evaluation: run `python 04_threshold.py` first"
     ):
         call("05_submit", *options)
+    with pytest.raises(
+        UserError, match=r"statistics.json knows the sizes 16, not 32: run `python 00_prepare.py`"
+    ):
+        call("02_train_cnn", *options, "training.size=32", "data.sizes=32")
     shutil.rmtree(tmp_path / "data" / "cache" / "raw" / "train_16")
     with pytest.raises(UserError, match=r"array.json is missing: run `python 00_prepare.py` first"):
         call("02_train_cnn", *options)
@@ -192,8 +196,13 @@ def test_bad_images_are_listed_and_can_be_gone_on_without(tmp_path, capsys):
         submission.set_index("Id").loc["t02", "Predicted"] == "0"
     )  # 5 of 20: the first of the most frequent
     assert "1 test ids without a usable image" in capsys.readouterr().err
-    write_sample(raw, "train", "a04", seed=4)
     write_sample(raw, "test", "t02", seed=1002)
+    call("00_prepare", *options, "data.max_bad_images=1")
+    with pytest.raises(UserError, match=r"the 02_train_cnn baseline there was made from another test_16"):
+        call("02_train_cnn", *options)
+    write_sample(raw, "train", "a04", seed=4)
+    with pytest.raises(UserError, match=r"the 00_prepare there was made from another train_16"):
+        call("00_prepare", *options)
     call("00_prepare", *options, "--force")
     assert not listed.exists()
     assert len(pd.read_csv(tmp_path / "outputs" / "smoke" / "split.csv")) == 20

@@ -1,0 +1,98 @@
+"""How much can be learnt from simulated cells: more samples and larger images must help.
+
+Trains the same network on parts of one simulated set of realistic visibility, and scores each on the
+simulated test samples that all share. Thresholds are tuned on validation, as stage 04 does.
+
+Run     python benchmarks/learnability.py --work FOLDER        (about an hour on two CPU cores)
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lib import samples
+from lib.artifacts import read_json
+from lib.labels import CLASSES, parse_target, target_matrix
+from lib.results import metrics, predictions, thresholds
+from lib.stage import ROOT
+
+SET = (
+    "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
+    "simulation.size=256", "simulation.visibility=1", "data.sizes=64,128,192", "split.validation=0.1",
+    "network.architecture=resnet18", "training.epochs=16", "training.cycle_epochs=16",
+)  # fmt: skip
+# (share kept for the holdout instead of training, size in pixels)
+GRID = ((0.1, 128), (0.5, 128), (0.7, 128), (0.1, 64), (0.1, 192))
+
+
+def judge(work: Path, run: str) -> tuple[np.ndarray, np.ndarray, int, float]:
+    """Return truth and decisions of the test samples, the training samples, and the score of guessing."""
+    folder, cache = work / "outputs" / run, work / "data" / "cache" / "realistic"
+    index = samples.read_index(cache / "index.csv")
+    train = samples.read_subsets(folder / "split.csv", index)["train"]
+    table = predictions.load(folder / "predictions" / "baseline" / "test.npz")
+    thresholds_C = thresholds.from_table(read_json(folder / "thresholds" / "baseline.json"))
+    decision_NC = thresholds.decide(table.probabilities_NC, thresholds_C)
+    decision_NC = thresholds.at_least_one(decision_NC, table.probabilities_NC)
+    solution = pd.read_csv(work / "data" / "realistic" / "solution.csv", dtype=str).set_index("Id")
+    truth_NC = target_matrix([parse_target(text) for text in solution.loc[table.ids, "Target"]])
+    guess = metrics.guessing_macro_f1(truth_NC, index.truth_NC[train].mean(axis=0))
+    return truth_NC, decision_NC, len(train), guess
+
+
+def confusions(truth_NC: np.ndarray, decision_NC: np.ndarray) -> list[str]:
+    """Return, for each class, its F1 and what its samples are taken for more often than others are.
+
+    The lift of d for c: how often d is wrongly given to samples of c, over how often it is wrongly
+    given to samples at large.
+    """
+    scores = metrics.class_scores(truth_NC, decision_NC)
+    wrong_NC = decision_NC & ~truth_NC
+    lines = []
+    for label, name in enumerate(CLASSES):
+        carriers_N = truth_NC[:, label]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate_C = wrong_NC[carriers_N].sum(axis=0) / (~truth_NC[carriers_N]).sum(axis=0)
+            lift_C = np.nan_to_num(rate_C / (wrong_NC.sum(axis=0) / (~truth_NC).sum(axis=0)))
+        lift_C[wrong_NC[carriers_N].sum(axis=0) < 3] = 0  # fewer than three is chance
+        taken = [f"{CLASSES[d]} (x{lift_C[d]:.1f})" for d in np.argsort(-lift_C)[:3] if lift_C[d] > 1.3]
+        row = scores.iloc[label]
+        lines.append(f"{name:<30}{row['support']:>6.0f}{row['f1']:>8.3f}  {', '.join(taken)}")
+    return lines
+
+
+def main() -> None:
+    """Train every point of the grid that is not there yet, then print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and outputs")
+    work = parser.parse_args().work
+    rows = []
+    for holdout, size in GRID:
+        run = f"holdout{holdout:g}_{size}px"
+        options = ["--preset", "demo", "--work", str(work), "--run", run, "--set", *SET]
+        options += [f"split.holdout={holdout}", f"training.size={size}"]
+        for script in ("00_prepare.py", "02_train_cnn.py", "04_threshold.py"):
+            subprocess.run([sys.executable, str(ROOT / script), *options], check=True)
+        truth_NC, decision_NC, train, guess = judge(work, run)
+        score = metrics.macro_f1(truth_NC, decision_NC)
+        seconds = read_json(work / "outputs" / run / "manifests" / "02_train_cnn_baseline.json")["seconds"]
+        rows.append(
+            f"{train:>8,}{size:>8}{seconds / 60:>10.1f}{score:>11.3f}{guess:>10.3f}{score / guess:>8.1f}"
+        )
+        if len(rows) == 1:
+            print(f"\n{'class':<30}{'test':>6}{'F1':>8}  is taken for, more often than others are")
+            print("\n".join(confusions(truth_NC, decision_NC)))
+    print(f"\n{'samples':>8}{'pixels':>8}{'minutes':>10}{'macro-F1':>11}{'guessing':>10}{'ratio':>8}")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
