@@ -101,7 +101,7 @@ def test_bad_prediction_tables_are_refused(tmp_path):
 def test_rows_are_matched_by_id_never_by_position():
     probabilities_NC = np.arange(3 * 28, dtype=np.float32).reshape(3, 28) / 100
     shuffled = PredictionTable(["c", "a", "b"], probabilities_NC)
-    assert np.array_equal(shuffled.rows_of(["a", "c"], "the test"), probabilities_NC[[1, 0]])
+    assert np.array_equal(shuffled.rows_of(["c", "b"], "the test"), probabilities_NC[[0, 2]])
     with pytest.raises(UserError, match="no prediction for 1 of the 2 ids of the test, x for one"):
         shuffled.rows_of(["a", "x"], "the test")
 
