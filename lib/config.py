@@ -144,7 +144,7 @@ DEMO = Config(
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
     network=Network("resnet18"),
-    training=Training(size=128, epochs=8, batch_size=32, learning_rate=1e-3, cycle_epochs=8.0),
+    training=Training(size=128, epochs=16, batch_size=32, learning_rate=1e-3, cycle_epochs=16.0),
 )
 SMOKE = replace(
     DEMO,
