@@ -138,8 +138,8 @@ STRONG = Config(
 DEMO = Config(
     name="demo",
     purpose="simulated cells, small images and network: the whole pipeline on two CPU cores",
-    cost="about 10 minutes on 2 CPU cores",
-    score="",
+    cost="5 minutes on 2 CPU cores, 1.7 GB of memory",
+    score="macro-F1 0.281 on its simulated test set (guessing: about 0.06)",
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
