@@ -68,7 +68,9 @@ def main(argv: list[str] | None = None) -> None:
         if run.simulated:
             examples = simulate.class_gallery(256, run.config.simulation.seed)
             figures.class_gallery(
-                run.figure("classes"), examples, "Simulated cells: one example of each class"
+                run.figure("classes"),
+                examples,
+                "Simulated cells: one example of each class, brightened for display",
             )
         step.finish()
         say(f"figures in {run.folder / 'figures'}")

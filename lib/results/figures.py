@@ -96,6 +96,12 @@ def merged(image_HWK: np.ndarray) -> np.ndarray:
     return rgb.clip(0, 255).astype(np.uint8)
 
 
+def brightened(image_HWK: np.ndarray) -> np.ndarray:
+    """Stretch each channel so that its brightest 0.5 % are white, at most eightfold; uint8 as given."""
+    top_K = np.percentile(image_HWK.reshape(-1, image_HWK.shape[-1]), 99.5, axis=0)
+    return (image_HWK * (255 / top_K.clip(min=32))).clip(0, 255).astype(np.uint8)
+
+
 def in_color(image_HWK: np.ndarray, channel: int) -> np.ndarray:
     """Return one channel alone in its colour, (H, W, 3) uint8 RGB."""
     color = np.array([(1, 0, 0), (0, 1, 0), (0.25, 0.45, 1), (1, 1, 0)][channel])  # pure blue is hard to see
@@ -104,6 +110,8 @@ def in_color(image_HWK: np.ndarray, channel: int) -> np.ndarray:
 
 def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: str) -> None:
     """Draw samples, a row each: channels merged, then every channel alone, with the label names.
+
+    Channels are brightened for display.
 
     Parameters
     ----------
@@ -117,6 +125,7 @@ def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: 
         axes,
     ):
         for row, (image_HWK, name) in enumerate(zip(images, names, strict=True)):
+            image_HWK = brightened(image_HWK)
             pictures = [
                 merged(image_HWK),
                 *(in_color(image_HWK, channel) for channel in range(len(CHANNELS))),
@@ -127,11 +136,13 @@ def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: 
             axes[row, 0].set_title(name, fontsize=8, fontweight="normal")
         for axis, title in zip(axes[0, 1:], CHANNEL_MEANINGS, strict=True):
             axis.set_title(title, fontsize=8, fontweight="normal", loc="center")
-        figure.suptitle(data, fontsize=10, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(
+            f"Samples, brightened for display: {data}", fontsize=10, fontweight="bold", x=0.01, ha="left"
+        )
 
 
 def class_gallery(path: Path, examples: list[tuple[str, np.ndarray]], title: str) -> None:
-    """Draw one example of every class: channels merged, and beside it the protein alone.
+    """Draw one example of every class: channels merged, and beside it the protein alone; brightened.
 
     Parameters
     ----------
@@ -147,6 +158,7 @@ def class_gallery(path: Path, examples: list[tuple[str, np.ndarray]], title: str
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, (name, image_HWK) in zip(axes.flat, examples, strict=False):
+            image_HWK = brightened(image_HWK)
             gap = np.full((len(image_HWK), len(image_HWK) // 40, 3), 255, np.uint8)
             axis.imshow(np.concatenate([merged(image_HWK), gap, in_color(image_HWK, 1)], axis=1))
             axis.set_title(name, fontsize=9, fontweight="normal")
