@@ -40,13 +40,18 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def write_atomic(path: Path) -> Iterator[Path]:
+def write_atomic(path: Path, shared: bool = False) -> Iterator[Path]:
     """Give a temporary name to write to, renamed to `path` when the block ends without an error.
 
-    No reader ever sees half a file, and an interrupted writer leaves what was there before. The
-    temporary name is always the same, so that the next try overwrites what a killed one left.
+    No reader ever sees half a file, and an interrupted writer leaves what was there before.
+
+    Parameters
+    ----------
+    shared : bool
+        Whether several processes may write the file at once: then each has a temporary name of its
+        own. Else the name is always the same, so that the next try overwrites what a killed one left.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part" if shared else f".{path.name}.part")
     with _explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -59,7 +64,7 @@ def write_atomic(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with write_atomic(path) as part:
+    with write_atomic(path, shared=True) as part:
         part.write_text(text, encoding="utf-8")
 
 

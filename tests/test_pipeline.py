@@ -305,3 +305,27 @@ def test_an_interrupted_training_says_so_and_goes_on(tmp_path, number, code):
     assert done.returncode == 0, done.stderr
     going_on = re.search(r"going on after epoch (\d+)", done.stdout)
     assert 1 <= int(going_on[1]) < 60
+
+
+def test_two_runs_fill_one_cache_together(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=160, test=10, size=200)
+    options = ["--preset", "smoke", "--data", str(raw), "--set", "data.shard_rows=8", "--workers", "1"]
+    script = str(ROOT / "00_prepare.py")
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, *options, "--work", str(tmp_path / "both"), "--run", name],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    for process in started:
+        _, error = process.communicate()
+        assert process.returncode == 0, error
+    assert run_script("00_prepare", *options, "--work", tmp_path / "alone").returncode == 0
+    both, alone = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "data/cache/raw/train_64").glob("*.npy")}
+        for name in ("both", "alone")
+    )
+    assert both == alone and len(alone) == 20
+    splits = [(tmp_path / "both" / "outputs" / name / "split.csv").read_bytes() for name in ("one", "two")]
+    assert splits[0] == splits[1]

@@ -43,13 +43,14 @@ class ShardedArray:
 
     def __init__(self, folder: Path) -> None:
         about = artifacts.read_json(artifacts.require(folder / "array.json", "00_prepare.py"))
-        if not about["finished"]:
-            raise UserError(f"{folder} is not complete: run `python 00_prepare.py` again")
         self.folder = folder
         self.rows: int = about["settings"]["rows"]
         self.size: int = about["settings"]["size"]
         self.shard_rows: int = about["settings"]["data.shard_rows"]
         self._maps: dict[int, np.ndarray] = {}
+        # the shards themselves are asked: another process may just be looking them through
+        if not all(path.exists() for path in self._about_paths()):
+            raise UserError(f"{folder} is not complete: run `python 00_prepare.py` again")
 
     def __len__(self) -> int:
         return self.rows
@@ -89,8 +90,10 @@ class ShardedArray:
         return {"mean": mean_K.round(4).tolist(), "deviation": np.sqrt(variance_K).round(4).tolist()}
 
     def _abouts(self) -> list[dict]:
-        numbers = range(-(-self.rows // self.shard_rows))
-        return [artifacts.read_json(self.folder / f"{number:05d}.json") for number in numbers]
+        return [artifacts.read_json(path) for path in self._about_paths()]
+
+    def _about_paths(self) -> list[Path]:
+        return [self.folder / f"{number:05d}.json" for number in range(-(-self.rows // self.shard_rows))]
 
 
 @dataclass(frozen=True)
