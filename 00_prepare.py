@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
             },
         )
         counts = split["subset"].value_counts()
-        say("split: " + ", ".join(f"{counts[name]:,} {name}" for name in splits.SUBSETS if name in counts)
+        say("split: " + ", ".join(f"{counts[name]:,} {name}" for name in samples.SUBSETS if name in counts)
             + f"; {len(classes)} classes")  # fmt: skip
 
         truth_NC = index.truth_NC[rows]

@@ -24,16 +24,14 @@ def main(argv: list[str] | None = None) -> None:
         step = run.step("05_submit", [], stage.prints(run.index, test_npz, thresholds_json), [submission_csv])
         if step.done(run.force):
             say(f"{submission_csv} is up to date")
+            decision_NC = submission.check(submission_csv, index.test_ids)
         else:
             probabilities_NC = predictions.load(test_npz).rows_of(index.test_ids, "sample_submission.csv")
             thresholds_C = thresholds.from_table(artifacts.read_json(thresholds_json))
-            decision_NC = thresholds.at_least_one(
-                thresholds.decide(probabilities_NC, thresholds_C), probabilities_NC
-            )
+            decision_NC = thresholds.submitted(probabilities_NC, thresholds_C)
             submission.replace_unseen(decision_NC, index, run.bad_images)
-            submission.write(submission_csv, index.test_ids, decision_NC)
+            decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
             step.finish(predictor=predictor)
-        decision_NC = submission.check(submission_csv, index.test_ids)
         say(f"{len(decision_NC):,} rows, {decision_NC.sum(axis=1).mean():.2f} labels a row, by {predictor}")
         solution_csv = run.source / "solution.csv"
         if solution_csv.exists():

@@ -38,8 +38,7 @@ def judge(work: Path, run: str) -> tuple[np.ndarray, np.ndarray, int, float]:
     train = samples.read_subsets(folder / "split.csv", index)["train"]
     table = predictions.load(folder / "predictions" / "baseline" / "test.npz")
     thresholds_C = thresholds.from_table(read_json(folder / "thresholds" / "baseline.json"))
-    decision_NC = thresholds.decide(table.probabilities_NC, thresholds_C)
-    decision_NC = thresholds.at_least_one(decision_NC, table.probabilities_NC)
+    decision_NC = thresholds.submitted(table.probabilities_NC, thresholds_C)
     solution = pd.read_csv(work / "data" / "realistic" / "solution.csv", dtype=str).set_index("Id")
     truth_NC = target_matrix([parse_target(text) for text in solution.loc[table.ids, "Target"]])
     guess = metrics.guessing_macro_f1(truth_NC, index.truth_NC[train].mean(axis=0))

@@ -7,15 +7,19 @@ for each image and the columns ``{red,green,blue}_{mean,std,non_zero_fraction}``
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lib.labels import CHANNELS
+
 QUANTILES = (0.1, 0.5, 0.9)
 STATISTICS = ("mean", "std", "non_zero_fraction")
-CHANNELS = ("red", "green", "blue", "yellow")
 TOLERANCE = 0.35
 
 

@@ -5,6 +5,7 @@ work starts (so that a killed run knows whose halves lie there) and again, marke
 very last thing. It holds the settings that the step depends on and fingerprints of its inputs.
 """
 
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -246,6 +247,6 @@ def _explained(folder: Path) -> Iterator[None]:
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(_no_permission(Path(error.filename or folder))) from None
     except OSError as error:
-        if error.errno not in (28, 30, 122):  # no space, read-only file system, quota
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise
         raise UserError(f"{folder}: {error.strerror}; name another place with --work FOLDER") from None

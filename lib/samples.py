@@ -16,6 +16,8 @@ from lib import artifacts
 from lib.errors import UserError
 from lib.labels import parse_target, target_matrix
 
+SUBSETS = ("train", "validation", "holdout")  # of the labelled samples
+
 
 @dataclass(frozen=True)
 class Index:
@@ -75,9 +77,7 @@ def read_subsets(path: Path, index: Index) -> dict[str, np.ndarray]:
     row_of = {sample: row for row, sample in enumerate(index.train_ids)}
     rows = split["id"].map(row_of).to_numpy()
     return {
-        name: np.sort(rows[split["subset"] == name])
-        for name in ("train", "validation", "holdout")
-        if (split["subset"] == name).any()
+        name: np.sort(rows[split["subset"] == name]) for name in SUBSETS if (split["subset"] == name).any()
     }
 
 

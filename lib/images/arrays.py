@@ -47,9 +47,10 @@ class ShardedArray:
         self.rows: int = about["settings"]["rows"]
         self.size: int = about["settings"]["size"]
         self.shard_rows: int = about["settings"]["data.shard_rows"]
+        self._shards = -(-self.rows // self.shard_rows)
         self._maps: dict[int, np.ndarray] = {}
         # the shards themselves are asked: another process may just be looking them through
-        if not all(path.exists() for path in self._about_paths()):
+        if not all(_about_path(folder, number).exists() for number in range(self._shards)):
             raise UserError(f"{folder} is not complete: run `python 00_prepare.py` again")
 
     def __len__(self) -> int:
@@ -61,7 +62,7 @@ class ShardedArray:
             raise IndexError(row)
         number, offset = divmod(int(row), self.shard_rows)
         if number not in self._maps:
-            path = artifacts.require(self.folder / f"{number:05d}.npy", "00_prepare.py")
+            path = artifacts.require(_array_path(self.folder, number), "00_prepare.py")
             self._maps[number] = np.load(path, mmap_mode="r")
         return self._maps[number][offset]
 
@@ -90,10 +91,7 @@ class ShardedArray:
         return {"mean": mean_K.round(4).tolist(), "deviation": np.sqrt(variance_K).round(4).tolist()}
 
     def _abouts(self) -> list[dict]:
-        return [artifacts.read_json(path) for path in self._about_paths()]
-
-    def _about_paths(self) -> list[Path]:
-        return [self.folder / f"{number:05d}.json" for number in range(-(-self.rows // self.shard_rows))]
+        return [artifacts.read_json(_about_path(self.folder, number)) for number in range(self._shards)]
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,15 @@ class Shard:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def missing(self) -> dict[int, Path]:
-        """Return the sizes, with their folders, that are not done for the image files there now."""
-        files = self.files()
+    def missing(self, files: str) -> dict[int, Path]:
+        """Return the sizes, with their folders, that are not done for image files of this fingerprint."""
         return {
             size: folder for size, folder in self.folders.items() if self.about(folder).get("files") != files
         }
 
     def about(self, folder: Path) -> dict:
         """Return what the shard's json in the array's folder holds; empty without one."""
-        path = folder / f"{self.number:05d}.json"
+        path = _about_path(folder, self.number)
         return artifacts.read_json(path) if path.exists() else {}
 
     def files(self) -> str:
@@ -184,8 +181,10 @@ def build(
         Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders)
         for number, start in enumerate(range(0, len(ids), shard_rows))
     ]
-    waiting = [shard for shard in shards if shard.missing()]
-    _refuse_small_disk(artifacts.make_folder(cache), len(ids), waiting)
+    missing = {shard.number: shard.missing(shard.files()) for shard in shards}
+    waiting = [shard for shard in shards if missing[shard.number]]
+    needed = sum(len(shard) * _row_bytes(size) for shard in waiting for size in missing[shard.number])
+    _refuse_small_disk(artifacts.make_folder(cache), len(ids), sizes, needed)
     if waiting or not all(step.finished() for step in steps):
         for step in steps:
             step.start()
@@ -206,19 +205,19 @@ def build_shard(shard: Shard) -> None:
     """Make one shard at the sizes that it lacks; memory is that of one image."""
     cv2.setNumThreads(1)  # the processes already share the cores
     with artifacts.waiting_lock(next(iter(shard.folders.values())) / f".{shard.number:05d}.lock"):
-        missing = shard.missing()
+        files = shard.files()  # before any is read: images changed meanwhile make the shard not done
+        missing = shard.missing(files)
         if missing:
-            _write_shard(shard, missing)
+            _write_shard(shard, missing, files)
 
 
-def _write_shard(shard: Shard, folders: dict[int, Path]) -> None:
-    files_before = shard.files()  # images changed meanwhile make the shard count as not done
+def _write_shard(shard: Shard, folders: dict[int, Path], files: str) -> None:
     bad: list[BadImage] = []
     moments: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {size: [] for size in folders}
     with ExitStack() as stack:
         writers = {}
         for size, folder in folders.items():
-            part = stack.enter_context(artifacts.write_atomic(folder / f"{shard.number:05d}.npy"))
+            part = stack.enter_context(artifacts.write_atomic(_array_path(folder, shard.number)))
             writers[size] = stack.enter_context(part.open("wb"))
             header = {
                 "descr": "|u1",
@@ -238,12 +237,12 @@ def _write_shard(shard: Shard, folders: dict[int, Path]) -> None:
                 moments[size].append(cv2.meanStdDev(resized_HWK))
     for size, folder in folders.items():
         about = {
-            "files": files_before,
+            "files": files,
             "bad": [asdict(image) for image in bad],
             "mean": [mean.ravel().round(4).tolist() for mean, _ in moments[size]],
             "deviation": [deviation.ravel().round(4).tolist() for _, deviation in moments[size]],
         }
-        artifacts.write_json(folder / f"{shard.number:05d}.json", about)
+        artifacts.write_json(_about_path(folder, shard.number), about)
 
 
 def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
@@ -269,19 +268,25 @@ def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int
     )
 
 
-def _refuse_small_disk(cache: Path, rows: int, waiting: list[Shard]) -> None:
-    needed = sum(len(shard) * len(CHANNELS) * size**2 for shard in waiting for size in shard.missing())
+def _array_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.npy"
+
+
+def _about_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.json"
+
+
+def _row_bytes(size: int) -> int:
+    return size * size * len(CHANNELS)
+
+
+def _refuse_small_disk(cache: Path, rows: int, sizes: tuple[int, ...], needed: int) -> None:
     free = shutil.disk_usage(cache).free
     if needed <= free:
         return
-    sizes = ",".join(map(str, waiting[0].folders))
-    fitting = [
-        size
-        for size in SMALLER_SIZES
-        if rows * len(CHANNELS) * size**2 <= free and size < max(waiting[0].folders)
-    ]
+    fitting = [size for size in SMALLER_SIZES if rows * _row_bytes(size) <= free and size < max(sizes)]
     smaller = f"--set data.sizes={fitting[0]} training.size={fitting[0]} would fit, or " if fitting else ""
     raise UserError(
-        f"{cache}: arrays with data.sizes={sizes} need {format_bytes(needed)} more, "
+        f"{cache}: arrays with data.sizes={','.join(map(str, sizes))} need {format_bytes(needed)} more, "
         f"{format_bytes(free)} are free: {smaller}name a larger disk with --work FOLDER"
     )

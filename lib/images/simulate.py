@@ -1,6 +1,5 @@
 """Simulated samples in Kaggle's own layout: a stand-in where the real images cannot be had."""
 
-import csv
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -8,12 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from lib import artifacts, parallel
 from lib.config import Simulation
 from lib.console import Progress, say
 from lib.errors import UserError
-from lib.images import camera
+from lib.images import camera, kaggle
 from lib.images.antibodies import (
     DIVIDING_SHARE,
     Antibody,
@@ -27,7 +27,6 @@ from lib.images.field import Field, make_field
 from lib.images.proteins import protein
 from lib.labels import CHANNELS, CLASSES
 
-SPLITS = ("train", "test")
 CHUNK = 16  # samples that a process draws at a time
 PNG_COMPRESSION = 1  # packing harder takes longer than drawing
 FAINTEST = -3.0  # brightness of the faintest proteins, standard deviations from the median
@@ -60,7 +59,7 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
             raise UserError(f"{folder} holds files that were not simulated here: --set simulation.name=NAME")
         if step.manifest.exists() and not step.matches(force):
             step.manifest.unlink()
-            for part in SPLITS:
+            for part in kaggle.SUBSETS:
                 shutil.rmtree(folder / part, ignore_errors=True)
         if step.done():
             return
@@ -110,7 +109,7 @@ def write_dataset(
         proteins are brightened (by 2 standard deviations for each doubling).
     """
     samples = plan_samples(train_samples, test_samples, seed)
-    for split in SPLITS:
+    for split in kaggle.SUBSETS:
         artifacts.make_folder(folder / split)
     missing = [s for s in samples if not all(path.exists() for path in _paths(folder, s))]
     tasks = [missing[k : k + CHUNK] for k in range(0, len(missing), CHUNK)]
@@ -216,23 +215,13 @@ def _write_tables(folder: Path, samples: list[Sample], seed: int) -> None:
     usage = {
         s.id: "Train" if s.split == "train" else "Public" if public_part(s, seed) else "Private" for s in rows
     }
-    _write_table(
-        folder / "train.csv", ("Id", "Target"), [(s.id, target[s.id]) for s in rows if s.split == "train"]
-    )
-    _write_table(
-        folder / "sample_submission.csv",
-        ("Id", "Predicted"),
-        [(s.id, "0") for s in rows if s.split == "test"],
-    )
-    _write_table(
-        folder / "solution.csv",
-        ("Id", "Target", "Usage", "Antibody"),
-        [(s.id, target[s.id], usage[s.id], s.antibody) for s in rows],
-    )
-
-
-def _write_table(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    with artifacts.write_atomic(path) as part, part.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    tables = {
+        "train.csv": (("Id", "Target"), [(s.id, target[s.id]) for s in rows if s.split == "train"]),
+        "sample_submission.csv": (("Id", "Predicted"), [(s.id, "0") for s in rows if s.split == "test"]),
+        "solution.csv": (
+            ("Id", "Target", "Usage", "Antibody"),
+            [(s.id, target[s.id], usage[s.id], s.antibody) for s in rows],
+        ),
+    }
+    for name, (columns, values) in tables.items():
+        artifacts.write_text(folder / name, pd.DataFrame(values, columns=columns).to_csv(index=False))

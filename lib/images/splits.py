@@ -11,9 +11,7 @@ from iterstrat.ml_stratifiers import IterativeStratification
 from lib.config import Split
 from lib.errors import UserError
 from lib.labels import CLASSES
-from lib.samples import Index
-
-SUBSETS = ("train", "validation", "holdout")
+from lib.samples import SUBSETS, Index
 
 
 def frequent_classes(truth_NC: np.ndarray, minimum_share: float) -> np.ndarray:

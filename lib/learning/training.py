@@ -27,7 +27,8 @@ from lib.learning.losses import LOSSES
 from lib.learning.schedules import cyclical_factor
 from lib.results.metrics import macro_f1
 
-BETTER = {"validation_loss": -1, "macro_f1": 1}  # sign with which a larger value is better
+# what an epoch is judged by: column of the history, and the sign with which more is better
+JUDGED_BY = {"validation_loss": ("validation_loss", -1), "macro_f1": ("validation_macro_f1", 1)}
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,11 @@ def fit(
     return pd.DataFrame(history)
 
 
-def evaluate(model: nn.Module, batches: DataLoader, precision: str, label: str = "") -> Outcome:
-    """Pass over batches without learning; a progress bar is shown under a label."""
+def evaluate(model: nn.Module, batches: DataLoader, precision: str, label: str = "validation") -> Outcome:
+    """Pass over batches without learning; `label` names the progress bar."""
     model.eval()
     total = len(batches.batch_sampler.rows)
-    with torch.inference_mode(), Progress(total, label or "validation", "images") as progress:
+    with torch.inference_mode(), Progress(total, label, "images") as progress:
         return _collect(_evaluated(model, batches, precision, progress))
 
 
@@ -223,8 +224,8 @@ def _macro_f1_at_half(outcome: Outcome) -> float:
 
 
 def _is_best(history: list[dict[str, float]], keep: str) -> bool:
-    column = {"validation_loss": "validation_loss", "macro_f1": "validation_macro_f1"}[keep]
-    values = [BETTER[keep] * row[column] for row in history]
+    column, sign = JUDGED_BY[keep]
+    values = [sign * row[column] for row in history]
     return values[-1] > max(values[:-1], default=-np.inf)
 
 

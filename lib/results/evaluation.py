@@ -35,11 +35,10 @@ def decide_all(probabilities_NC: np.ndarray, thresholds_C: np.ndarray, fixed: fl
         fixed: one threshold for all classes, as both papers begin; tuned: each class's own;
         submitted: tuned, and the most probable class where nothing passes.
     """
-    tuned_NC = thresholds.decide(probabilities_NC, thresholds_C)
     return {
         "fixed": thresholds.decide(probabilities_NC, np.full(len(thresholds_C), fixed)),
-        "tuned": tuned_NC,
-        "submitted": thresholds.at_least_one(tuned_NC, probabilities_NC),
+        "tuned": thresholds.decide(probabilities_NC, thresholds_C),
+        "submitted": thresholds.submitted(probabilities_NC, thresholds_C),
     }
 
 

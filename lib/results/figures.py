@@ -214,22 +214,9 @@ def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
     rows = np.arange(len(order))
     with _figure(path, size=(7, 6.5)) as (_, axes):
         axes.hlines(rows, fixed["f1"], tuned["f1"], color="#c9ccd1", linewidth=2)
-        axes.plot(
-            fixed["f1"],
-            rows,
-            "o",
-            color=GREY,
-            markersize=5,
-            label=f"one threshold, mean {fixed['f1'].mean():.3f}",
-        )
-        axes.plot(
-            tuned["f1"],
-            rows,
-            "o",
-            color=ORANGE,
-            markersize=5,
-            label=f"its own, mean {tuned['f1'].mean():.3f}",
-        )
+        for scores, color, name in ((fixed, GREY, "one threshold"), (tuned, ORANGE, "its own")):
+            label = f"{name}, mean {scores['f1'].mean():.3f}"
+            axes.plot(scores["f1"], rows, "o", color=color, markersize=5, label=label)
         axes.set_yticks(rows, [f"{name}  ({support:,})" for name, support in fixed["support"].items()])
         axes.set_xlim(-0.02, 1.02)
         axes.margins(y=0.02)

@@ -10,8 +10,6 @@ from lib import artifacts
 from lib.errors import UserError
 from lib.labels import CLASSES
 
-SUBSETS = ("train", "validation", "holdout", "test")
-
 
 @dataclass(frozen=True)
 class PredictionTable:

@@ -13,12 +13,12 @@ from lib.results.metrics import macro_f1
 from lib.samples import Index
 
 
-def write(path: Path, ids: list[str], decision_NC: np.ndarray) -> None:
-    """Write ``Id,Predicted`` in the order of `ids`, then read the file back and check it."""
+def write(path: Path, ids: list[str], decision_NC: np.ndarray) -> np.ndarray:
+    """Write ``Id,Predicted`` in the order of `ids`; return what `check` reads back."""
     predicted = [format_target(decision_C) for decision_C in decision_NC]
     table = pd.DataFrame({"Id": ids, "Predicted": predicted})
     artifacts.write_text(path, table.to_csv(index=False))
-    check(path, ids)
+    return check(path, ids)
 
 
 def check(path: Path, ids: list[str]) -> np.ndarray:

@@ -69,6 +69,11 @@ def at_least_one(decision_NC: np.ndarray, probabilities_NC: np.ndarray) -> np.nd
     return result_NC
 
 
+def submitted(probabilities_NC: np.ndarray, thresholds_C: np.ndarray) -> np.ndarray:
+    """Return the decisions that are handed in: `decide`, then `at_least_one`."""
+    return at_least_one(decide(probabilities_NC, thresholds_C), probabilities_NC)
+
+
 def as_table(thresholds_C: np.ndarray) -> dict[str, float]:
     """Return thresholds by class name, for a JSON file; `from_table` reads it back."""
     return dict(zip(CLASSES, thresholds_C.tolist(), strict=True))
