@@ -7,20 +7,15 @@ Run     python benchmarks/learnability.py --work FOLDER        (about an hour on
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from simulated_runs import judge, run_stages
 
 from lib import samples
 from lib.artifacts import read_json
-from lib.labels import CLASSES, parse_target, target_matrix
-from lib.results import metrics, predictions, thresholds
-from lib.stage import ROOT
+from lib.labels import CLASSES
+from lib.results import metrics
 
 SET = (
     "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
@@ -29,20 +24,6 @@ SET = (
 )  # fmt: skip
 # (share kept for the holdout instead of training, size in pixels)
 GRID = ((0.1, 128), (0.5, 128), (0.7, 128), (0.1, 64), (0.1, 192))
-
-
-def judge(work: Path, run: str) -> tuple[np.ndarray, np.ndarray, int, float]:
-    """Return truth and decisions of the test samples, the training samples, and the score of guessing."""
-    folder, cache = work / "outputs" / run, work / "data" / "cache" / "realistic"
-    index = samples.read_index(cache / "index.csv")
-    train = samples.read_subsets(folder / "split.csv", index)["train"]
-    table = predictions.load(folder / "predictions" / "baseline" / "test.npz")
-    thresholds_C = thresholds.from_table(read_json(folder / "thresholds" / "baseline.json"))
-    decision_NC = thresholds.submitted(table.probabilities_NC, thresholds_C)
-    solution = pd.read_csv(work / "data" / "realistic" / "solution.csv", dtype=str).set_index("Id")
-    truth_NC = target_matrix([parse_target(text) for text in solution.loc[table.ids, "Target"]])
-    guess = metrics.guessing_macro_f1(truth_NC, index.truth_NC[train].mean(axis=0))
-    return truth_NC, decision_NC, len(train), guess
 
 
 def confusions(truth_NC: np.ndarray, decision_NC: np.ndarray) -> list[str]:
@@ -78,10 +59,12 @@ def main() -> None:
         run = f"holdout{holdout:g}_{size}px"
         options = ["--preset", "demo", "--work", str(work), "--run", run, "--set", *SET]
         options += [f"split.holdout={holdout}", f"training.size={size}"]
-        for script in ("00_prepare.py", "02_train_cnn.py", "04_threshold.py"):
-            subprocess.run([sys.executable, str(ROOT / script), *options], check=True)
-        truth_NC, decision_NC, train, guess = judge(work, run)
-        score = metrics.macro_f1(truth_NC, decision_NC)
+        run_stages(("00_prepare", "02_train_cnn", "04_threshold"), options)
+        truth_NC, _, decision_NC = judge(work, "realistic", run, "baseline")
+        index = samples.read_index(work / "data" / "cache" / "realistic" / "index.csv")
+        train_rows = samples.read_subsets(work / "outputs" / run / "split.csv", index)["train"]
+        guess = metrics.guessing_macro_f1(truth_NC, index.truth_NC[train_rows].mean(axis=0))
+        train, score = len(train_rows), metrics.macro_f1(truth_NC, decision_NC)
         seconds = read_json(work / "outputs" / run / "manifests" / "02_train_cnn_baseline.json")["seconds"]
         rows.append(
             f"{train:>8,}{size:>8}{seconds / 60:>10.1f}{score:>11.3f}{guess:>10.3f}{score / guess:>8.1f}"

@@ -61,14 +61,41 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Features:
+    """The biological features that stage 01 measures."""
+
+    size: int = setting(0, "side of the arrays that are measured; 0: the largest of data.sizes", low=0)
+    denoise: str = setting(
+        "fast", "adaptive Wiener filter, or the paper's non-local means, 10 times slower", ("fast", "paper")
+    )
+    columns: str = setting("ten", "the ten of Liu et al. 2018, or those and ten more", ("ten", "all"))
+
+
+@dataclass(frozen=True)
 class Network:
     """What is trained."""
 
-    architecture: str = setting("resnet34", "a timm model by name")
+    architecture: str = setting(
+        "resnet34", "a timm model by name, or gradient_boosting: trees on the features, no image"
+    )
+    channels: str = setting("RGBY", "what it sees: all channels, or no yellow", ("RGBY", "RGB"))
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
     dropout: float = setting(
         0.0, "share of the representation dropped before the last layer", low=0, high=0.95
     )
+    features: str = setting(
+        "none", "features of stage 01 that are joined to its representation", ("none", "ten", "all")
+    )
+    feature_scaling: str = setting(
+        "minmax", "to [0, 1], or standardised; both on the training rows", ("minmax", "standard")
+    )
+    feature_weights: str = setting(
+        "paper",
+        "weights of the scaled features: of Liu et al. 2018, section 5.2, or equal",
+        ("paper", "equal"),
+    )
+    feature_factor: float = setting(1.0, "of all scaled and weighted features", low=0, high=1000)
+    fusion_width: int = setting(256, "outputs of the layer after joining", low=1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,11 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Config:
-    """One preset: a name, what it is for, and its settings by group."""
+    """One preset: a name, what it is for, and its settings by group.
+
+    `networks` names what stage 02 trains, each with the overrides that make it differ; `overrides` are
+    those of the command line.
+    """
 
     name: str
     purpose: str
@@ -114,9 +145,31 @@ class Config:
     simulation: Simulation = Simulation()
     data: Data = Data()
     split: Split = Split()
+    features: Features = Features()
     network: Network = Network()
     training: Training = Training()
     threshold: Threshold = Threshold()
+    networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
+    overrides: tuple[str, ...] = ()
+
+    def of_network(self, name: str) -> "Config":
+        """Return the settings of one of the networks; what the command line says is stronger."""
+        return _override(PRESETS[self.name], (*self.networks[name], *self.overrides))
+
+    @property
+    def is_network(self) -> bool:
+        """Whether a network is trained, and not trees on the features alone."""
+        return self.network.architecture != "gradient_boosting"
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether what is trained takes the features of stage 01."""
+        return self.network.features != "none"
+
+    @property
+    def feature_size(self) -> int:
+        """Side of the arrays that the features are measured in."""
+        return self.features.size or max(self.data.sizes)
 
     def group(self, name: str) -> dict[str, Any]:
         """Return the settings of one group as ``{"group.field": value}``."""
@@ -157,7 +210,43 @@ SMOKE = replace(
     network=Network("resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
 )
-PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, STRONG)}
+FUSION = replace(
+    DEMO,
+    name="fusion",
+    purpose="simulated cells: do biological features help a network, and what do they tell alone?",
+    cost="15 minutes on 2 CPU cores, 2 GB of memory",
+    score="see the README: a comparison, not an entry",
+    simulation=Simulation("fusion", train_samples=3000, test_samples=1500, size=256, visibility=2.0),
+    data=Data(sizes=(256, 96)),
+    split=Split(validation=0.2),
+    features=Features(columns="all"),
+    training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
+    networks={
+        "network_alone": (),
+        # the layer that fusion adds, but features of no weight
+        "features_silenced": ("network.features=ten", "network.feature_factor=0"),
+        "with_ten": ("network.features=ten",),
+        "with_ten_scaled": ("network.features=ten", "network.feature_factor=10"),
+        "with_all": ("network.features=all",),
+        "ten_alone": ("network.features=ten", "network.architecture=gradient_boosting"),
+        "all_alone": ("network.features=all", "network.architecture=gradient_boosting"),
+    },
+)
+LIU = Config(
+    name="liu",
+    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, ResNet34 on 512 px RGB with and without ten features",
+    cost="45 GB of arrays; a day on one large GPU",
+    score="not measured yet: Kaggle's images were not to be had",
+    data=Data(sizes=(512,)),
+    split=Split(validation=0.2),
+    features=Features(denoise="paper"),
+    network=Network("resnet34", channels="RGB", pretrained=True, dropout=0.5),
+    training=Training(
+        size=512, epochs=50, batch_size=64, learning_rate=0.01, cycle_epochs=10.0, weight_decay=0.0
+    ),
+    networks={"rgb_512": (), "rgb_512_with_ten": ("network.features=ten",)},
+)
+PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, FUSION, STRONG, LIU)}
 
 
 def load(preset: str, overrides: list[str]) -> Config:
@@ -171,30 +260,40 @@ def load(preset: str, overrides: list[str]) -> Config:
     """
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}; there are {' '.join(PRESETS)}")
+    config = _override(PRESETS[preset], tuple(overrides))
+    for variant in (config, *map(config.of_network, config.networks)):
+        check(variant)
+    return config
+
+
+def _override(base: Config, overrides: tuple[str, ...]) -> Config:
     changes: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
     for override in overrides:
         group, name, value = _parse_override(override)
         changes[group][name] = value
-    base = PRESETS[preset]
-    config = replace(
-        base,
-        **{group: replace(getattr(base, group), **fields) for group, fields in changes.items() if fields},
-    )
-    check(config)
-    return config
+    groups = {group: replace(getattr(base, group), **fields) for group, fields in changes.items()}
+    return replace(base, **groups, overrides=overrides)
 
 
 def check(config: Config) -> None:
     """Raise a `UserError` for settings that contradict each other."""
     split, training = config.split, config.training
+    sizes = ",".join(map(str, config.data.sizes))
     if training.size not in config.data.sizes:
-        sizes = ",".join(map(str, config.data.sizes))
         raise UserError(
             f"training.size={training.size} is not among data.sizes={sizes}: "
             f"add it, for example --set data.sizes={sizes},{training.size}"
         )
+    if config.feature_size not in config.data.sizes:
+        raise UserError(
+            f"features.size={config.features.size} is not among data.sizes={sizes}; 0 takes the largest"
+        )
+    if config.network.features == "all" and config.features.columns == "ten":
+        raise UserError("network.features=all needs features.columns=all, which stage 01 measures")
+    if not config.is_network and not config.uses_features:
+        raise UserError("network.architecture=gradient_boosting needs features: network.features=ten or all")
     if len(set(config.data.sizes)) < len(config.data.sizes):
-        raise UserError(f"data.sizes={','.join(map(str, config.data.sizes))} names a size twice")
+        raise UserError(f"data.sizes={sizes} names a size twice")
     if split.folds == 1:
         raise UserError("split.folds=1 leaves nothing to train on: 0 for one split, or 2 and more")
     if split.folds and split.fold >= split.folds:

@@ -36,8 +36,38 @@ CLASSES = (
     "Cytoplasmic bodies",
     "Rods & rings",
 )
+# the three groups that the classes fall into (Hoogenboom 2019, table 1), by class number
+GROUPS = {
+    "Nucleus": (0, 1, 2, 3, 4, 5),
+    "Cytoplasm": (11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 24, 25, 26, 27),
+    "Secretory": (6, 7, 8, 9, 10, 20, 21, 22),
+}
 CHANNELS = ("red", "green", "blue", "yellow")
 CHANNEL_MEANINGS = ("microtubules", "protein", "nucleus", "endoplasmic reticulum")
+
+# the biological features and what they mean, for figures: `lib.images.features` and `more_features`
+FEATURES = {
+    "nuclear_ratio": "protein in nuclei / outside",
+    "ssim_microtubules": "similarity to microtubules",
+    "ssim_er": "similarity to the ER",
+    "ssim_nucleus": "similarity to the nucleus",
+    "protein_over_er": "protein / ER, total stain",
+    "protein_area": "area with protein, px²",
+    "compactness": "compactness of segments, disc = 1",
+    "eccentricity": "minor / major axis, round = 1",
+    "segment_over_nucleus_area": "segment / nucleus, mean area",
+    "nucleus_distance": "segment to nucleus, px",
+    "granularity_2": "protein in grains to 2 px",
+    "granularity_4": "protein in grains of 2 to 4 px",
+    "granularity_8": "protein in grains of 4 to 8 px",
+    "granularity_16": "protein in grains of 8 to 16 px",
+    "nucleolar_share": "nuclear protein in nucleoli, share",
+    "nuclear_rim_share": "protein on the nuclear rim, share",
+    "correlation_microtubules": "correlation with microtubules",
+    "correlation_er": "correlation with the ER",
+    "correlation_nucleus": "correlation with the nucleus",
+    "segments_per_nucleus": "segments per nucleus",
+}
 
 
 def parse_target(text: str) -> tuple[int, ...]:

@@ -1,17 +1,51 @@
-"""The same function over many tasks, in several processes, with one progress bar.
-
-joblib's engine: ``joblib.parallel_config(backend="dask")`` around a call sends the tasks to a
-Dask cluster instead.
-"""
+"""The same function over many tasks, in several processes or on a Dask cluster, with one progress bar."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from lib.console import Progress
+from lib.console import Progress, say
 from lib.errors import UserError
+
+ANSWER_SECONDS = 10  # that a Dask scheduler has to answer in
+
+
+@contextmanager
+def dask(address: str | None) -> Iterator[None]:
+    """Within the block, send the tasks of `run` to a Dask cluster; without an address, not.
+
+    joblib's backend does it; nothing else changes.
+
+    Parameters
+    ----------
+    address : str or None
+        Of the scheduler, ``tcp://host:8786`` for example. Its workers need the project's folder as
+        their working folder, its environment, and ``data/`` and ``outputs/`` under the same paths.
+
+    Raises
+    ------
+    UserError
+        If the package distributed is not installed, or no scheduler answers.
+    """
+    if address is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("--dask needs the package distributed: pip install dask distributed") from None
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--dask {address}: no scheduler answers ({error}); expected an address such as tcp://host:8786"
+        ) from None
+    with client, parallel_config(backend="dask"):
+        say(f"on the Dask cluster {address}: {sum(client.ncores().values())} cores")
+        yield
 
 
 def run(function: Callable, tasks: list, workers: int, progress: Progress) -> Iterator[Any]:
@@ -22,7 +56,7 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
     function : callable
         Defined in a module of `lib` (it is sent to other processes by name).
     workers : int
-        Number of processes; 1 works in this process.
+        Number of processes; 1 works in this process. A Dask cluster has its own number.
     progress : Progress
         Advanced by ``len(task)`` for a task that has a length, else by 1.
 

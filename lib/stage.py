@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lib import artifacts, config, console
+from lib import artifacts, config, console, parallel
 from lib.config import Config
 from lib.errors import UserError
 
@@ -49,6 +49,21 @@ class Run:
     cache: Path
     folder: Path
     options: argparse.Namespace
+
+    def networks(self) -> dict[str, "Run"]:
+        """Return this run with the settings of each network that ``--network`` names, or of all, by name.
+
+        Raises
+        ------
+        UserError
+            If the preset has no network of that name.
+        """
+        known = self.config.networks
+        names = self.options.network or list(known)
+        for name in names:
+            if name not in known:
+                raise UserError(f"--network {name}: preset {self.config.name} has {' '.join(known)}")
+        return {name: replace(self, config=self.config.of_network(name)) for name in names}
 
     @property
     def workers(self) -> int:
@@ -92,6 +107,16 @@ class Run:
         """Where the cached array of train or test is."""
         return self.cache / f"{subset}_{size}"
 
+    @property
+    def features(self) -> Path:
+        """Where the table of biological features is."""
+        chosen = self.config.features
+        return (
+            self.cache
+            / f"features_{self.config.feature_size}_{chosen.denoise}_{chosen.columns}"
+            / "features.csv"
+        )
+
     def figure(self, name: str) -> Path:
         """Where a figure is."""
         return self.folder / "figures" / f"{name}.png"
@@ -113,6 +138,10 @@ class Run:
         """What the data are, for titles of figures."""
         simulated = self.simulated or (self.source / "simulation.json").exists()
         return "simulated cells" if simulated else f"images of {self.source.resolve().name}/"
+
+    def engine(self) -> AbstractContextManager[None]:
+        """Send what is done in several processes to the Dask cluster that the command line names."""
+        return parallel.dask(self.options.dask)
 
     def hold(self) -> AbstractContextManager[None]:
         """Keep other processes out of this run's folder."""
@@ -174,6 +203,11 @@ def parser(description: str) -> argparse.ArgumentParser:
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         metavar="N",
         help="processes; default: one a core",
+    )
+    add(
+        "--dask",
+        metavar="ADDRESS",
+        help="send the processes' work of 00 and 01 to this Dask scheduler instead",
     )
     add("--force", action="store_true", help="make again what is there, also with other settings")
     return result

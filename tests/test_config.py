@@ -64,8 +64,56 @@ def test_folds_are_checked_together():
 
 
 def test_unknown_preset_lists_the_known():
-    with pytest.raises(UserError, match="unknown preset 'domo'; there are demo smoke strong"):
+    with pytest.raises(UserError, match="unknown preset 'domo'; there are demo smoke fusion strong liu"):
         config.load("domo", [])
+
+
+def test_a_network_differs_by_its_own_settings_and_the_command_line_is_stronger():
+    chosen = config.load("fusion", ["training.epochs=3", "features.size=96"])
+    assert chosen.network.features == "none" and chosen.feature_size == 96
+    scaled = chosen.of_network("with_ten_scaled")
+    assert (scaled.network.features, scaled.network.feature_factor, scaled.training.epochs) == (
+        "ten",
+        10.0,
+        3,
+    )
+    silent = config.load("fusion", ["network.feature_factor=2"]).of_network("features_silenced")
+    assert silent.network.feature_factor == 2.0
+
+
+def test_the_papers_variant_without_yellow_is_a_preset():
+    alone, joined = (config.PRESETS["liu"].of_network(name) for name in ("rgb_512", "rgb_512_with_ten"))
+    for settings in (alone, joined):
+        assert settings.network.channels == "RGB" and settings.training.size == 512
+        assert settings.training.epochs == 50 and settings.network.dropout == 0.5
+    assert not alone.uses_features and joined.uses_features and joined.features.denoise == "paper"
+
+
+def test_the_largest_arrays_are_measured_unless_others_are_named():
+    assert config.load("fusion", []).feature_size == 256
+    with pytest.raises(
+        UserError, match=r"features.size=128 is not among data.sizes=256,96; 0 takes the largest"
+    ):
+        config.load("fusion", ["features.size=128"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["network.features=all"],
+            "network.features=all needs features.columns=all, which stage 01 measures",
+        ),
+        (
+            ["network.architecture=gradient_boosting"],
+            "network.architecture=gradient_boosting needs features: network.features=ten or all",
+        ),
+    ],
+)
+def test_features_are_used_only_where_they_are_measured(overrides, message):
+    with pytest.raises(UserError) as refusal:
+        config.load("smoke", overrides)
+    assert str(refusal.value) == message
 
 
 def test_every_setting_is_described():

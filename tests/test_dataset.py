@@ -6,7 +6,7 @@ import torch
 
 from lib.images import arrays, augment
 from lib.images.augment import Augmentation
-from lib.learning.dataset import EpochSampler, make_loader
+from lib.learning.dataset import EpochSampler, Source, make_loader
 
 IDS = [f"a{row:02d}" for row in range(20)]
 
@@ -20,7 +20,9 @@ def array(raw, tmp_path):
 def batches_of(array, workers, epoch, seed=5):
     augmentation = Augmentation("flips_affine", seed)
     truth_NC = np.eye(20, 28, dtype=bool)
-    loader = make_loader(array, truth_NC, np.arange(20), 6, workers, seed=seed, augmentation=augmentation)
+    loader = make_loader(
+        Source(array, truth_NC), np.arange(20), 6, workers, seed=seed, augmentation=augmentation
+    )
     loader.batch_sampler.epoch = epoch
     return list(loader)
 
@@ -31,26 +33,43 @@ def test_workers_change_nothing_and_epochs_everything(array):
         for ours, theirs in zip(alone, batches_of(array, workers, epoch=1), strict=True):
             assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     other = batches_of(array, 0, epoch=2)
-    images = {int(row): image for batch in alone for image, row in zip(batch[0], batch[2], strict=True)}
-    images_other = {int(row): image for batch in other for image, row in zip(batch[0], batch[2], strict=True)}
+    images, images_other = (
+        {
+            int(row): image
+            for batch in batches
+            for image, row in zip(batch.images_BHWK, batch.rows_B, strict=True)
+        }
+        for batches in (alone, other)
+    )
     assert sorted(images) == sorted(images_other) == list(range(20))
     same = sum(torch.equal(images[row], images_other[row]) for row in images)
     assert same <= 1, "augmentation repeats from epoch to epoch"
-    assert [batch[2].tolist() for batch in alone] != [batch[2].tolist() for batch in other]
+    assert [batch.rows_B.tolist() for batch in alone] != [batch.rows_B.tolist() for batch in other]
 
 
 def test_batches_carry_bytes_targets_and_rows(array):
     batch = batches_of(array, 0, epoch=0)[0]
-    assert batch[0].shape == (6, 16, 16, 4) and batch[0].dtype == torch.uint8
-    assert batch[1].shape == (6, 28) and batch[1].dtype == torch.float32
-    assert batch[1].argmax(dim=1).tolist() == batch[2].tolist()
+    assert batch.images_BHWK.shape == (6, 16, 16, 4) and batch.images_BHWK.dtype == torch.uint8
+    assert batch.targets_BC.shape == (6, 28) and batch.targets_BC.dtype == torch.float32
+    assert batch.targets_BC.argmax(dim=1).tolist() == batch.rows_B.tolist()
+    assert batch.features_BF.shape == (6, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_carry_the_features_of_their_rows(array, workers):
+    features_NF = np.stack([np.arange(20) / 10, np.full(20, np.nan)], axis=1)
+    source = Source(array, None, features_NF, ("one", "two"))
+    for batch in make_loader(source, np.arange(20), 6, workers, seed=3):
+        assert batch.features_BF.dtype == torch.float32
+        assert torch.allclose(batch.features_BF[:, 0], batch.rows_B / 10)
+        assert batch.features_BF[:, 1].isnan().all()
 
 
 def test_without_seed_rows_come_in_order_unchanged(array):
-    loader = make_loader(array, None, np.array([3, 9, 17]), 2, 0)
+    loader = make_loader(Source(array), np.array([3, 9, 17]), 2, 0)
     first, second = list(loader)
-    assert first[2].tolist() == [3, 9] and second[2].tolist() == [17]
-    assert np.array_equal(first[0][1].numpy(), array[9]) and first[1].shape == (2, 0)
+    assert first.rows_B.tolist() == [3, 9] and second.rows_B.tolist() == [17]
+    assert np.array_equal(first.images_BHWK[1].numpy(), array[9]) and first.targets_BC.shape == (2, 0)
 
 
 def test_no_training_batch_holds_one_sample():

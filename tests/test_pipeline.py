@@ -50,7 +50,8 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     assert f"submission: {run / 'submission.csv'}" in last
     manifests = sorted(path.name for path in (run / "manifests").iterdir())
     assert manifests == [
-        "00_prepare.json", "02_train_cnn_baseline.json", "04_threshold_baseline.json", "05_submit.json",
+        "00_prepare.json", "01_features.json", "02_train_cnn_baseline.json", "04_threshold_baseline.json",
+        "05_submit.json",
     ]  # fmt: skip
     assert all(artifacts.read_json(run / "manifests" / name)["finished"] for name in manifests)
 

@@ -8,7 +8,7 @@ from lib.config import Network, Training
 from lib.errors import UserError
 from lib.images import arrays
 from lib.learning import models, schedules, training
-from lib.learning.dataset import make_loader
+from lib.learning.dataset import Source, make_loader
 from tests.conftest import write_kaggle
 
 SETTINGS = Training(
@@ -16,6 +16,7 @@ SETTINGS = Training(
     augmentation="none",
 )  # fmt: skip
 ROWS = np.arange(16)
+NO_FEATURES = torch.zeros(2, 0)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def small_model(dropout=0.0, classes=3):
 
 def fit(array, folder, settings=SETTINGS, model=None, identity="same", resume=True):
     model = model or small_model(dropout=0.3)
-    train = make_loader(array, truth(), ROWS, settings.batch_size, 0, seed=settings.seed)
-    validation = make_loader(array, truth(), ROWS, settings.batch_size, 0)
+    train = make_loader(Source(array, truth()), ROWS, settings.batch_size, 0, seed=settings.seed)
+    validation = make_loader(Source(array, truth()), ROWS, settings.batch_size, 0)
     history = training.fit(model, train, validation, settings, folder, identity, resume)
     return model, history
 
@@ -61,7 +62,7 @@ def test_cyclical_rate_is_the_papers_and_torchs():
 def test_the_loop_learns(array, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=30, cycle_epochs=30.0)
     model, history = fit(array, tmp_path, settings, small_model())
-    loader = make_loader(array, truth(), ROWS, 8, 0)
+    loader = make_loader(Source(array, truth()), ROWS, 8, 0)
     outcome = training.evaluate(model, loader, "float32")
     assert training.macro_f1(outcome.targets_NC, outcome.probabilities_NC >= 0.5) == 1.0
     assert history["train_loss"].iloc[-1] < 0.2 * history["train_loss"].iloc[0]
@@ -130,10 +131,22 @@ def test_the_network_normalises_raw_bytes():
     model.backbone = torch.nn.Sequential(torch.nn.Identity())
     model.backbone.register_forward_hook(lambda _module, given, _result: seen.append(given[0]))
     images_BHWK = torch.full((2, 5, 6, 4), 201, dtype=torch.uint8)
-    model(images_BHWK)
+    model(images_BHWK, NO_FEATURES)
     assert seen[0].shape == (2, 4, 5, 6)
     assert torch.allclose(seen[0], torch.tensor((201 - 127.0) / 74.0))
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_without_yellow_yellow_is_not_seen():
+    training.make_deterministic(7)
+    model = models.build_model(Network("resnet10t", channels="RGB"), 3, [127.0] * 4, [74.0] * 4).eval()
+    assert model.backbone.conv1[0].in_channels == 3
+    images_BHWK = torch.randint(0, 256, (2, 32, 32, 4), dtype=torch.uint8)
+    before = model(images_BHWK, NO_FEATURES)
+    images_BHWK[..., 3] = 0
+    assert torch.equal(model(images_BHWK, NO_FEATURES), before)
+    images_BHWK[..., 2] = 0
+    assert not torch.equal(model(images_BHWK, NO_FEATURES), before)
 
 
 def test_unknown_architectures_name_what_is_near():

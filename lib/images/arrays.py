@@ -73,6 +73,12 @@ class ShardedArray:
         """Return a fingerprint of the rows, by the files that they were made from."""
         return artifacts.fingerprint([about["files"] for about in self._abouts()])
 
+    def shards(self) -> list[tuple[range, str]]:
+        """Return the rows of each shard and the fingerprint of the files that they were made from."""
+        starts = range(0, self.rows, self.shard_rows)
+        rows = [range(start, min(start + self.shard_rows, self.rows)) for start in starts]
+        return [(rows, about["files"]) for rows, about in zip(rows, self._abouts(), strict=True)]
+
     def channel_statistics(self, rows: np.ndarray) -> dict[str, list[float]]:
         """Return mean and standard deviation of all pixels of the given rows, channel by channel.
 

@@ -1,7 +1,8 @@
-"""Cached rows to batches: uint8 images, targets and row numbers, in an order that a seed fixes."""
+"""Cached rows to batches: uint8 images, features, targets, row numbers, in an order that a seed fixes."""
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,38 +11,56 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lib.images.arrays import ShardedArray
 from lib.images.augment import Augmentation
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images_BHWK, targets_BC, rows_B
 
+class Source(NamedTuple):
+    """Where the samples of a subset of Kaggle's come from, all by row number.
 
-class SampleDataset(Dataset):
-    """Images and targets by (epoch, row).
-
-    The index carries the epoch, so that augmentation differs from epoch to epoch in worker
-    processes too.
-
-    Parameters
+    Attributes
     ----------
     array : ShardedArray
     truth_NC : ndarray of shape (N, C), bool, or None
-        Targets by row; zeros are given without it.
-    augmentation : Augmentation or None
+        Targets; without them batches have none, shape (B, 0).
+    features_NF : ndarray of shape (N, F), float32, or None
+        Biological features, nan where a value cannot be said; without them batches have none.
+    feature_names : tuple of str, length F
     """
 
-    def __init__(
-        self, array: ShardedArray, truth_NC: np.ndarray | None, augmentation: Augmentation | None = None
-    ):
-        self.array, self.truth_NC, self.augmentation = array, truth_NC, augmentation
+    array: ShardedArray
+    truth_NC: np.ndarray | None = None
+    features_NF: np.ndarray | None = None
+    feature_names: tuple[str, ...] = ()
 
-    def __getitem__(self, index: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return image_HWK uint8, target_C float32 and row."""
+
+class Batch(NamedTuple):
+    """Some samples; (H, W, K) images are uint8, channel order R G B Y."""
+
+    images_BHWK: torch.Tensor
+    features_BF: torch.Tensor
+    targets_BC: torch.Tensor
+    rows_B: torch.Tensor
+
+
+class SampleDataset(Dataset):
+    """The samples of a source by (epoch, row).
+
+    The index carries the epoch, so that augmentation differs from epoch to epoch in worker
+    processes too.
+    """
+
+    def __init__(self, source: Source, augmentation: Augmentation | None = None):
+        self.source, self.augmentation = source, augmentation
+
+    def __getitem__(self, index: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Return image_HWK uint8, features_F and target_C float32, and row."""
         epoch, row = index
-        image_HWK = self.array[row]
+        image_HWK = self.source.array[row]
         if self.augmentation is not None:
             image_HWK = self.augmentation(image_HWK, epoch, row)
-        target_C = (
-            self.truth_NC[row].astype(np.float32) if self.truth_NC is not None else np.zeros(0, np.float32)
-        )
-        return image_HWK, target_C, row
+        return image_HWK, _row(self.source.features_NF, row), _row(self.source.truth_NC, row), row
+
+
+def _row(table: np.ndarray | None, row: int) -> np.ndarray:
+    return np.zeros(0, np.float32) if table is None else table[row].astype(np.float32)
 
 
 class EpochSampler(Sampler):
@@ -72,21 +91,19 @@ class EpochSampler(Sampler):
 
 
 def make_loader(
-    array: ShardedArray,
-    truth_NC: np.ndarray | None,
+    source: Source,
     rows: np.ndarray,
     batch_size: int,
     workers: int,
     seed: int | None = None,
     augmentation: Augmentation | None = None,
 ) -> DataLoader:
-    """Return batches of the given rows: shuffled where a seed is given, else in their order.
+    """Return `Batch`es of the given rows: shuffled where a seed is given, else in their order.
 
-    Yields images_BHWK uint8 (R G B Y), targets_BC float32 and rows_B int64. ``loader.batch_sampler.epoch``
-    says which epoch is drawn.
+    ``loader.batch_sampler.epoch`` says which epoch is drawn.
     """
     return DataLoader(
-        SampleDataset(array, truth_NC, augmentation),
+        SampleDataset(source, augmentation),
         batch_sampler=EpochSampler(rows, batch_size, seed),
         collate_fn=_collate,
         num_workers=workers,
@@ -94,6 +111,6 @@ def make_loader(
     )
 
 
-def _collate(samples: list[tuple[np.ndarray, np.ndarray, int]]) -> Batch:
-    images, targets, rows = zip(*samples, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets)), torch.tensor(rows)
+def _collate(samples: list[tuple]) -> Batch:
+    *arrays, rows = zip(*samples, strict=True)
+    return Batch(*(torch.from_numpy(np.stack(array)) for array in arrays), torch.tensor(rows))

@@ -1,18 +1,19 @@
-"""A preset to a network: a timm backbone with four channels that normalises its own input."""
+"""Settings to a network: a timm backbone that normalises its own input, with or without features."""
 
 import difflib
 
+import pandas as pd
 import timm
 import torch
 from torch import nn
 
 from lib.config import Network
 from lib.errors import UserError
-from lib.labels import CHANNELS
+from lib.learning.fusion import FeatureScaler, Fusion
 
 
 class Classifier(nn.Module):
-    """Raw uint8 images to logits.
+    """Raw uint8 images, and biological features where it takes any, to logits.
 
     Normalising is the network's first step: batches travel as uint8, a quarter of the bytes, and a
     checkpoint cannot be used with the wrong statistics.
@@ -20,26 +21,46 @@ class Classifier(nn.Module):
     Parameters
     ----------
     backbone : nn.Module
-        Takes (B, 4, H, W) float, returns (B, classes).
-    mean, deviation : list of 4 float
-        Of the training rows, in grey levels 0-255, channel order R G B Y.
+        Takes (B, K, H, W) float, returns (B, classes), or the representation (B, R) with a fusion.
+    mean, deviation : list of K float
+        Of the training rows, in grey levels 0-255. The network sees the first K of R G B Y.
+    fusion : Fusion or None
+        Takes the representation and features_BF, returns (B, classes).
     """
 
-    def __init__(self, backbone: nn.Module, mean: list[float], deviation: list[float]) -> None:
+    def __init__(
+        self, backbone: nn.Module, mean: list[float], deviation: list[float], fusion: Fusion | None = None
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.fusion = backbone, fusion
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).clamp(min=1.0).view(1, -1, 1, 1))
 
-    def forward(self, images_BHWK: torch.Tensor) -> torch.Tensor:
-        """Return logits_BC of images_BHWK, uint8."""
+    def forward(self, images_BHWK: torch.Tensor, features_BF: torch.Tensor) -> torch.Tensor:
+        """Return logits_BC of images_BHWK, uint8, R G B Y."""
         # seen as channels first, the bytes stay where they are: torch's channels_last layout
-        images_BKHW = images_BHWK.permute(0, 3, 1, 2).float()
-        return self.backbone((images_BKHW - self.mean) / self.deviation)
+        images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
+        images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
+        output = self.backbone((images_BKHW - self.mean) / self.deviation)
+        return output if self.fusion is None else self.fusion(output, features_BF)
 
 
-def build_model(settings: Network, classes: int, mean: list[float], deviation: list[float]) -> Classifier:
+def build_model(
+    settings: Network,
+    classes: int,
+    mean: list[float],
+    deviation: list[float],
+    features: pd.DataFrame | None = None,
+) -> Classifier:
     """Build the network that the settings name, with `classes` outputs.
+
+    Parameters
+    ----------
+    mean, deviation : list of 4 float
+        Of the training rows, in grey levels 0-255, R G B Y.
+    features : DataFrame or None
+        Biological features of the training rows, which the fusion is scaled by; without them there
+        is no fusion.
 
     Raises
     ------
@@ -57,9 +78,9 @@ def build_model(settings: Network, classes: int, mean: list[float], deviation: l
         backbone = timm.create_model(
             settings.architecture,
             pretrained=settings.pretrained,
-            in_chans=len(CHANNELS),
-            num_classes=classes,
-            drop_rate=settings.dropout,
+            in_chans=len(settings.channels),
+            num_classes=classes if features is None else 0,
+            drop_rate=settings.dropout if features is None else 0.0,
         )
     except OSError as error:
         raise UserError(
@@ -70,7 +91,11 @@ def build_model(settings: Network, classes: int, mean: list[float], deviation: l
         if not settings.pretrained:
             raise
         raise UserError(f"network.pretrained=true: {error}; use --set network.pretrained=false") from None
-    return Classifier(backbone, mean, deviation).to(memory_format=torch.channels_last)
+    fusion = None
+    if features is not None:
+        fusion = Fusion(backbone.num_features, FeatureScaler(features, settings), classes, settings)
+    seen = len(settings.channels)
+    return Classifier(backbone, mean[:seen], deviation[:seen], fusion).to(memory_format=torch.channels_last)
 
 
 def count_parameters(model: nn.Module) -> int:

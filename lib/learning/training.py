@@ -90,7 +90,7 @@ def fit(
     Parameters
     ----------
     model : nn.Module
-        Takes images_BHWK uint8, returns logits_BC; on the device already.
+        Takes images_BHWK uint8 and features_BF, returns logits_BC; on the device already.
     train, validation : DataLoader
         As `lib.learning.dataset.make_loader` makes them.
     settings : Training
@@ -158,14 +158,18 @@ def evaluate(model: nn.Module, batches: DataLoader, precision: str, label: str =
 
 def _evaluated(model: nn.Module, batches: DataLoader, precision: str, progress: Progress) -> Iterable:
     device = next(model.parameters()).device
-    for images_BHWK, targets_BC, rows_B in batches:
-        with autocast(precision, device):
-            logits_BC = model(images_BHWK.to(device, non_blocking=True))
-        loss = (
-            LOSSES["bce"](logits_BC.float().cpu(), targets_BC) if targets_BC.shape[1] else torch.tensor(0.0)
-        )
-        progress.update(len(rows_B))
-        yield rows_B, logits_BC, targets_BC, loss
+    for batch in batches:
+        logits_BC, targets_BC = _forward(model, batch, precision, device), batch.targets_BC
+        loss = LOSSES["bce"](logits_BC.cpu(), targets_BC) if targets_BC.shape[1] else torch.tensor(0.0)
+        progress.update(len(batch.rows_B))
+        yield batch.rows_B, logits_BC, targets_BC, loss
+
+
+def _forward(model: nn.Module, batch: Batch, precision: str, device: torch.device) -> torch.Tensor:
+    """Return logits_BC, float32, on the device."""
+    given = (tensor.to(device, non_blocking=True) for tensor in (batch.images_BHWK, batch.features_BF))
+    with autocast(precision, device):
+        return model(*given).float()
 
 
 def _train_epoch(
@@ -190,29 +194,27 @@ def _trained(
 ) -> Iterable:
     device = next(model.parameters()).device
     for step, batch in enumerate(batches):
-        images_BHWK, targets_BC, rows_B = batch
         # the rate in the middle of the step, so that neither end of a cycle wastes one at rate 0
         position = epoch + (step + 0.5) / len(batches)
         rates.append(settings.learning_rate * cyclical_factor(position, settings.cycle_epochs))
         for group in optimizer.param_groups:
             group["lr"] = rates[-1]
-        with autocast(settings.precision, device):
-            logits_BC = model(images_BHWK.to(device, non_blocking=True))
-        loss = LOSSES["bce"](logits_BC.float(), targets_BC.to(device, non_blocking=True))
+        logits_BC = _forward(model, batch, settings.precision, device)
+        loss = LOSSES["bce"](logits_BC, batch.targets_BC.to(device, non_blocking=True))
         if not torch.isfinite(loss):
             raise UserError(_not_finite(loss, epoch, step, batch))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        progress.update(len(rows_B), f"loss {loss.item():.4f}")
-        yield rows_B, logits_BC.detach(), targets_BC, loss.detach()
+        progress.update(len(batch.rows_B), f"loss {loss.item():.4f}")
+        yield batch.rows_B, logits_BC.detach(), batch.targets_BC, loss.detach()
 
 
 def _collect(passes: Iterable) -> Outcome:
     rows, probabilities, targets, losses = [], [], [], []
     for rows_B, logits_BC, targets_BC, loss in passes:
         rows.append(rows_B.numpy())
-        probabilities.append(logits_BC.float().sigmoid().cpu().numpy())
+        probabilities.append(logits_BC.sigmoid().cpu().numpy())
         targets.append(targets_BC.numpy() > 0.5)
         losses.append(float(loss) * len(rows_B))
     rows_N = np.concatenate(rows)
@@ -239,7 +241,7 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
 
 
 def _not_finite(loss: torch.Tensor, epoch: int, step: int, batch: Batch) -> str:
-    rows = ", ".join(str(int(row)) for row in batch[2])
+    rows = ", ".join(str(int(row)) for row in batch.rows_B)
     return (
         f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1} (rows {rows} of index.csv): "
         f"lower the rate, for example --set training.learning_rate=1e-4, and look at these samples"

@@ -12,11 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from lib import artifacts
-from lib.labels import CHANNEL_MEANINGS, CHANNELS, CLASSES
+from lib.labels import CHANNEL_MEANINGS, CHANNELS, CLASSES, FEATURES, GROUPS
 
-BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#8a8f98"
+BLUE, GREEN, ORANGE, GREY = "#2f6db3", "#3a8f5c", "#d9822b", "#8a8f98"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -224,6 +225,100 @@ def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
         axes.set_xlabel("F1 (in brackets: samples with the class)")
         axes.legend(frameon=False, loc="lower right")
         axes.set_title(title)
+
+
+def features_by_class(path: Path, by_class: pd.DataFrame, truth_NC: np.ndarray, data: str) -> None:
+    """Draw how each feature tells each class from all others, classes by group.
+
+    Parameters
+    ----------
+    by_class : DataFrame
+        As `lib.results.separation.by_class` returns it.
+    truth_NC : ndarray of shape (N, C), bool
+    """
+    blocks = [[CLASSES[c] for c in GROUPS[group] if CLASSES[c] in by_class.index] for group in GROUPS]
+    blocks = [block for block in blocks if block]
+    order = [name for block in blocks for name in block]
+    values = by_class.loc[order].to_numpy()
+    with _figure(path, size=(2.6 + 0.5 * values.shape[1], 2.2 + 0.25 * len(order))) as (figure, axes):
+        picture = axes.imshow(values, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                color = "white" if abs(value - 0.5) > 0.33 else "#333"
+                axes.text(
+                    column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7, color=color
+                )
+        count = dict(zip(CLASSES, truth_NC.sum(axis=0), strict=True))
+        axes.set_yticks(range(len(order)), [f"{name}  ({count[name]:,})" for name in order])
+        meanings = [FEATURES.get(name, name) for name in by_class]
+        axes.set_xticks(range(len(meanings)), meanings, rotation=40, ha="right", rotation_mode="anchor")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        for edge in np.cumsum([len(block) for block in blocks])[:-1]:
+            axes.axhline(edge - 0.5, color="white", linewidth=4)
+        figure.suptitle(
+            f"Which feature tells which class: {data}", fontsize=10, fontweight="bold", x=0.01, ha="left"
+        )
+        figure.colorbar(
+            picture,
+            ax=axes,
+            shrink=0.5,
+            label="chance that a sample with the class\nhas the larger value than one without",
+        )
+
+
+def features_by_group(path: Path, features: pd.DataFrame, truth_NC: np.ndarray, data: str) -> None:
+    """Draw each feature's distribution over samples whose labels are all of one group, and over mixed ones.
+
+    Parameters
+    ----------
+    features : DataFrame
+        A row a sample, a column a feature; nan and inf are left out.
+    truth_NC : ndarray of shape (N, C), bool
+    """
+    within = {group: truth_NC[:, list(classes)].any(axis=1) for group, classes in GROUPS.items()}
+    several = sum(mask.astype(int) for mask in within.values()) > 1
+    masks = {f"{group} only": mask & ~several for group, mask in within.items()} | {"several groups": several}
+    names = [f"{name} ({mask.sum():,})" for name, mask in masks.items()]
+    columns = 5
+    rows = -(-features.shape[1] // columns)
+    with _figure(
+        path, rows, columns, size=(2.6 * columns + 1.6, 1.75 * rows + 0.5), sharey=True, squeeze=False
+    ) as (
+        figure,
+        axes,
+    ):
+        for axis in axes.flat[features.shape[1] :]:
+            axis.set_axis_off()
+        for axis, name in zip(axes.flat, features, strict=False):
+            values = features[name].to_numpy()
+            parts = [values[mask & np.isfinite(values)] for mask in masks.values()]
+            boxes = axis.boxplot(
+                parts, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.65,
+                patch_artist=True, medianprops={"color": "white", "linewidth": 2},
+            )  # fmt: skip
+            for box, color in zip(boxes["boxes"], (BLUE, GREEN, ORANGE, GREY), strict=True):
+                box.set(facecolor=color, edgecolor=color)
+            axis.set_title(FEATURES.get(name, name), fontsize=8.5, fontweight="normal")
+            axis.set_yticks(range(1, len(names) + 1), names)
+            axis.tick_params(labelsize=7.5)
+            if not any(map(len, parts)):
+                axis.text(0.5, 0.5, "cannot be said", transform=axis.transAxes, ha="center", color=GREY)
+                axis.set_xticks([])
+                continue
+            low, high = np.percentile(np.concatenate(parts), (5, 95))
+            if 0 < low < high / 20:
+                axis.set_xscale("log")
+                axis.xaxis.set_major_locator(LogLocator(numticks=5))
+                axis.set_xlim(low / 3, high * 3)
+            else:
+                axis.xaxis.set_major_locator(MaxNLocator(4))
+            axis.xaxis.set_major_formatter("{x:,.6g}")
+        axes[0, 0].invert_yaxis()
+        figure.suptitle(
+            f"Features by group (box: quartiles and median; whiskers: 5 to 95 %): {data}",
+            fontsize=10, fontweight="bold", x=0.01, ha="left",
+        )  # fmt: skip
 
 
 def label_names(truth_C: np.ndarray) -> str:

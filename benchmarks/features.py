@@ -1,0 +1,144 @@
+"""How fast the biological features are, how alike both ways of denoising, how flat the memory.
+
+The yardstick is the code that Liu, Zhang and Zhou published: 8 seconds a sample of 512 px on one core.
+With --reference, the slow implementation of the tests is held beside (it needs the tests' packages).
+
+Run     python benchmarks/features.py --data FOLDER
+        (FOLDER in Kaggle's layout; without --data, 60 simulated samples of 512 px are made first)
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import spearmanr
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lib.images import kaggle, simulate
+from lib.images.features import TEN, measure
+from lib.images.more_features import COLUMNS
+from lib.stage import ROOT
+
+PUBLISHED_SECONDS = 8.0
+WAYS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))
+
+
+def load(source: Path, limit: int) -> list[np.ndarray]:
+    """Read the labelled samples, then those of the test set, as far as the limit goes."""
+    ids = [("train", sample) for sample in kaggle.read_labels(source)[0]]
+    ids += [("test", sample) for sample in kaggle.read_submission_ids(source)]
+    return [kaggle.read_image(source, *place) for place in ids[:limit]]
+
+
+def time_each(images: list[np.ndarray]) -> None:
+    """Print the rate of each way on one core; they take turns, sample by sample."""
+    cv2.setNumThreads(1)
+    seconds = {way: 0.0 for way in WAYS}
+    for image_HWK in images:
+        for denoise, columns in WAYS:
+            started = time.perf_counter()
+            measure(image_HWK, denoise, COLUMNS[columns])
+            seconds[denoise, columns] += time.perf_counter() - started
+    for (denoise, columns), total in seconds.items():
+        mean = total / len(images)
+        print(
+            f"{columns} features, denoising {denoise}: {mean * 1000:.0f} ms a sample of "
+            f"{len(images[0])} px on one core, {PUBLISHED_SECONDS / mean:.0f} times the published rate"
+        )
+
+
+def both(image_HWK: np.ndarray) -> list[np.ndarray]:
+    """Return all features with each denoising."""
+    cv2.setNumThreads(1)
+    return [measure(image_HWK, denoise, COLUMNS["all"]) for denoise in ("fast", "paper")]
+
+
+def agreement(images: list[np.ndarray]) -> None:
+    """Print Spearman's rank correlation of fast and the paper's denoising, feature by feature."""
+    fast_NF, paper_NF = np.moveaxis(np.array(Parallel(2)(delayed(both)(image) for image in images)), 1, 0)
+    print(f"\nrank correlation of fast and the paper's denoising over {len(images)} samples")
+    for column, name in enumerate(COLUMNS["all"]):
+        said = ~np.isnan(fast_NF[:, column]) & ~np.isnan(paper_NF[:, column])
+        print(f"{name:<28}{spearmanr(fast_NF[said, column], paper_NF[said, column])[0]:.3f}")
+
+
+def compare_with_reference(images: list[np.ndarray]) -> None:
+    """Print the largest relative difference from the tests' slow implementation, feature by feature."""
+    from tests.reference_features import reference
+
+    theirs = Parallel(2)(delayed(reference)(image) for image in images)
+    print(f"\nlargest relative difference from the slow reference over {len(images)} samples")
+    ours_NF = np.array([measure(image, "fast", TEN) for image in images])
+    for column, name in enumerate(TEN):
+        wanted_N = np.array([values[name] for values in theirs])
+        same = (np.isnan(ours_NF[:, column]) == np.isnan(wanted_N)).all()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            difference_N = np.abs(ours_NF[:, column] / wanted_N - 1)
+        print(f"{name:<28}{np.nanmax(difference_N):.1e}" + ("" if same else "  and not nan where it is"))
+
+
+def peak_memory(source: Path, folder: Path, count: int) -> float:
+    """Return the peak in MB of stage 01, in one process, over links to so many samples."""
+    ids = [("train", sample) for sample in kaggle.read_labels(source)[0]]
+    raw, work = folder / f"raw{count}", folder / f"work{count}"
+    rows = []
+    for part in kaggle.SUBSETS:
+        (raw / part).mkdir(parents=True)
+    for row in range(count):
+        _, sample = ids[row % len(ids)]
+        for channel in kaggle.CHANNELS:
+            path = kaggle.image_path(source, "train", sample, channel).resolve()
+            kaggle.image_path(raw, "train", f"s{row}", channel).symlink_to(path)
+            if row == 0:
+                kaggle.image_path(raw, "test", "t", channel).symlink_to(path)
+        rows.append(f"s{row},{row % 4}")
+    (raw / "train.csv").write_text("\n".join(["Id,Target", *rows]) + "\n")
+    (raw / "sample_submission.csv").write_text("Id,Predicted\nt,0\n")
+    options = ["--preset", "smoke", "--data", str(raw), "--work", str(work), "--workers"]
+    chosen = ["--set", "data.sizes=512", "training.size=512", "data.shard_rows=50"]
+    subprocess.run(
+        [sys.executable, str(ROOT / "00_prepare.py"), *options, "2", *chosen], check=True, stdout=-3
+    )
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=-3); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    stage = [sys.executable, str(ROOT / "01_features.py"), *options, "1", *chosen]
+    return int(subprocess.check_output([sys.executable, "-c", code, *stage])) / 1000
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--limit", type=int, default=100, help="most samples that are read")
+    parser.add_argument("--reference", action="store_true", help="compare with the tests' implementation")
+    parser.add_argument("--memory", type=int, nargs="+", default=[], help="numbers of samples, 100 2000 say")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = options.data or folder / "simulated"
+        if not options.data:
+            simulate.write_dataset(source, train_samples=60, test_samples=0, size=512, seed=0, workers=2)
+        images = load(source, options.limit)
+        time_each(images)
+        agreement(images)
+        if options.reference:
+            compare_with_reference(images)
+        for count in options.memory:
+            print(
+                f"stage 01 over {count:,} samples of 512 px: peak {peak_memory(source, folder, count):.0f} MB"
+            )
+
+
+if __name__ == "__main__":
+    main()

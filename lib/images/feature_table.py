@@ -1,0 +1,130 @@
+"""The features of all samples: measured shard by shard from the cached arrays, kept in one table.
+
+``data/cache/<dataset>/features_<size>_<denoise>_<columns>/`` holds ``features.csv`` (id and the
+features, a row for each sample in the order of ``index.csv``; an empty field is a value that cannot be
+said) and ``train_00000_<fingerprint>.csv`` and so on, the rows of one shard of an array each. The
+fingerprint is that of the shard's image files: a shard's file is there or not, so a killed run goes on
+where it was, mended images change only their shard, and several processes or machines can share the
+work.
+"""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lib import artifacts, parallel
+from lib.config import Features
+from lib.console import Progress
+from lib.errors import UserError
+from lib.images.arrays import ShardedArray
+from lib.images.features import measure
+from lib.images.more_features import COLUMNS
+from lib.samples import Index
+
+DIGITS = "%.7g"
+
+
+@dataclass(frozen=True)
+class Task:
+    """The rows of one shard, to be measured."""
+
+    array: ShardedArray
+    rows: range
+    settings: Features
+    path: Path
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def build(
+    arrays: dict[str, ShardedArray], index: Index, folder: Path, settings: Features, workers: int, force: bool
+) -> pd.DataFrame:
+    """Measure what is not measured yet and write ``features.csv``.
+
+    Parameters
+    ----------
+    arrays : dict of ShardedArray
+        The arrays ``train`` and ``test``, of one size.
+    folder : Path
+        Where the files of these settings lie.
+    force : bool
+        Measure everything again.
+
+    Returns
+    -------
+    DataFrame
+        As `read` returns it.
+    """
+    artifacts.make_folder(folder)
+    tasks = [task for subset in arrays for task in _tasks(subset, arrays[subset], folder.resolve(), settings)]
+    wanted = {task.path.name for task in tasks}
+    for path in folder.glob("t*_*_*.csv"):
+        if force or path.name not in wanted:
+            path.unlink(missing_ok=True)
+    waiting = [task for task in tasks if not task.path.exists()]
+    total, done = sum(map(len, tasks)), sum(map(len, tasks)) - sum(map(len, waiting))
+    label = "features"
+    with Progress(total, label, "samples", done) as progress:
+        for _ in parallel.run(measure_shard, waiting, workers, progress):
+            pass
+    table = pd.concat((pd.read_csv(task.path) for task in tasks), ignore_index=True)
+    table.insert(0, "id", index.train_ids + index.test_ids)
+    path = folder / "features.csv"
+    artifacts.write_text(path, table.to_csv(index=False, float_format=DIGITS))
+    return read(path, index)
+
+
+def measure_shard(task: Task) -> None:
+    """Measure the rows of one shard and write its file; memory is that of one image."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the processes share the cores already
+    try:
+        functions = COLUMNS[task.settings.columns]
+        array = copy.copy(task.array)  # one that maps only this shard, and lets go of it at the end
+        values = [measure(array[row], task.settings.denoise, functions) for row in task.rows]
+    finally:
+        cv2.setNumThreads(threads)
+    table = pd.DataFrame(values, columns=list(functions))
+    artifacts.write_text(task.path, table.to_csv(index=False, float_format=DIGITS))
+
+
+def read(path: Path, index: Index, columns: str = "all") -> pd.DataFrame:
+    """Read ``features.csv``; of its columns, ten or all that are there.
+
+    Returns
+    -------
+    DataFrame
+        A column a feature, float64, and a row a sample of the index, labelled ones first, by id; nan
+        where a value cannot be said.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is no table of numbers, or has other ids than the index.
+    """
+    artifacts.require(path, "01_features.py")
+    try:
+        table = pd.read_csv(path, dtype={"id": str}).set_index("id").astype(np.float64)
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} is no table of id and features ({error}): run 01_features.py --force"
+        ) from None
+    ids = index.train_ids + index.test_ids
+    if list(table.index) != ids:
+        strange = next((id_ for id_ in table.index if id_ not in set(ids)), None)
+        what = (
+            f"holds the id {strange}, which" if strange else "lacks ids, or has others in another order, that"
+        )
+        raise UserError(f"{path} {what} index.csv does not expect: run 01_features.py --force")
+    return table[list(COLUMNS["ten"])] if columns == "ten" else table
+
+
+def _tasks(subset: str, array: ShardedArray, folder: Path, settings: Features) -> Iterable[Task]:
+    for number, (rows, files) in enumerate(array.shards()):
+        yield Task(array, rows, settings, folder / f"{subset}_{number:05d}_{files}.csv")
