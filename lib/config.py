@@ -75,9 +75,10 @@ class Features:
 class Network:
     """What is trained."""
 
-    architecture: str = setting(
-        "resnet34", "a timm model by name, or gradient_boosting: trees on the features, no image"
+    kind: str = setting(
+        "network", "a network, or gradient boosted trees on the features alone", ("network", "trees")
     )
+    architecture: str = setting("resnet34", "a timm model by name")
     channels: str = setting("RGBY", "what it sees: all channels, or no yellow", ("RGBY", "RGB"))
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
     dropout: float = setting(
@@ -159,7 +160,7 @@ class Config:
     @property
     def is_network(self) -> bool:
         """Whether a network is trained, and not trees on the features alone."""
-        return self.network.architecture != "gradient_boosting"
+        return self.network.kind == "network"
 
     @property
     def uses_features(self) -> bool:
@@ -185,7 +186,7 @@ STRONG = Config(
     score="not measured yet: Kaggle's images were not to be had",
     data=Data(sizes=(512,)),
     split=Split(validation=0.1, holdout=0.1),
-    network=Network("resnet34", pretrained=True, dropout=0.5),
+    network=Network(architecture="resnet34", pretrained=True, dropout=0.5),
     training=Training(size=512, epochs=24, batch_size=32, learning_rate=1e-3, cycle_epochs=24.0),
 )
 DEMO = Config(
@@ -196,8 +197,12 @@ DEMO = Config(
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
-    network=Network("resnet18"),
+    network=Network(architecture="resnet18"),
     training=Training(size=128, epochs=16, batch_size=32, learning_rate=1e-3, cycle_epochs=16.0),
+    networks={
+        "baseline": (),
+        "features_alone": ("network.features=ten", "network.kind=trees"),
+    },
 )
 SMOKE = replace(
     DEMO,
@@ -207,7 +212,7 @@ SMOKE = replace(
     score="means nothing",
     simulation=Simulation("smoke", train_samples=96, test_samples=24, size=64, visibility=2.0),
     data=Data(sizes=(64,), shard_rows=32),
-    network=Network("resnet10t"),
+    network=Network(architecture="resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
 )
 FUSION = replace(
@@ -228,8 +233,8 @@ FUSION = replace(
         "with_ten": ("network.features=ten",),
         "with_ten_scaled": ("network.features=ten", "network.feature_factor=10"),
         "with_all": ("network.features=all",),
-        "ten_alone": ("network.features=ten", "network.architecture=gradient_boosting"),
-        "all_alone": ("network.features=all", "network.architecture=gradient_boosting"),
+        "ten_alone": ("network.features=ten", "network.kind=trees"),
+        "all_alone": ("network.features=all", "network.kind=trees"),
     },
 )
 LIU = Config(
@@ -240,7 +245,7 @@ LIU = Config(
     data=Data(sizes=(512,)),
     split=Split(validation=0.2),
     features=Features(denoise="paper"),
-    network=Network("resnet34", channels="RGB", pretrained=True, dropout=0.5),
+    network=Network(architecture="resnet34", channels="RGB", pretrained=True, dropout=0.5),
     training=Training(
         size=512, epochs=50, batch_size=64, learning_rate=0.01, cycle_epochs=10.0, weight_decay=0.0
     ),
@@ -291,7 +296,7 @@ def check(config: Config) -> None:
     if config.network.features == "all" and config.features.columns == "ten":
         raise UserError("network.features=all needs features.columns=all, which stage 01 measures")
     if not config.is_network and not config.uses_features:
-        raise UserError("network.architecture=gradient_boosting needs features: network.features=ten or all")
+        raise UserError("network.kind=trees needs features: network.features=ten or all")
     if len(set(config.data.sizes)) < len(config.data.sizes):
         raise UserError(f"data.sizes={sizes} names a size twice")
     if split.folds == 1:

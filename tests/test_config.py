@@ -105,8 +105,8 @@ def test_the_largest_arrays_are_measured_unless_others_are_named():
             "network.features=all needs features.columns=all, which stage 01 measures",
         ),
         (
-            ["network.architecture=gradient_boosting"],
-            "network.architecture=gradient_boosting needs features: network.features=ten or all",
+            ["network.kind=trees"],
+            "network.kind=trees needs features: network.features=ten or all",
         ),
     ],
 )

@@ -193,14 +193,14 @@ def test_the_stage_prints_the_path_and_draws(tmp_path, capsys):
 def test_a_network_with_features_needs_stage_01_and_says_so(tmp_path):
     options = prepared(tmp_path, "network.features=ten", "training.epochs=1")
     with pytest.raises(UserError, match=r"features.csv is missing: run `python 01_features.py` first"):
-        call("02_train_cnn", *options)
+        call("02_train_cnn", "--network", "baseline", *options)
     call("01_features", *options)
-    call("02_train_cnn", *options)
+    call("02_train_cnn", "--network", "baseline", *options)
     assert (tmp_path / "outputs" / "smoke" / "predictions" / "baseline" / "test.npz").exists()
 
 
 def test_unknown_networks_name_the_known(tmp_path):
-    with pytest.raises(UserError, match=r"--network base: preset smoke has baseline"):
+    with pytest.raises(UserError, match=r"--network base: preset smoke has baseline features_alone"):
         call("02_train_cnn", "--preset", "smoke", "--network", "base", "--work", tmp_path)
 
 

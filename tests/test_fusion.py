@@ -109,7 +109,7 @@ def test_a_network_learns_from_features_what_images_do_not_tell(told, tmp_path, 
     source = Source(alike, truth_NC, features_NF, ("a", "b", "c", "d"))
     train_rows, other_rows = np.arange(160), np.arange(160, ROWS)
     training.make_deterministic(0)
-    network = Network("test_resnet", features="ten", feature_factor=factor, fusion_width=32)
+    network = Network(architecture="test_resnet", features="ten", feature_factor=factor, fusion_width=32)
     frame = pd.DataFrame(features_NF[train_rows], columns=source.feature_names)
     model = models.build_model(network, 3, [127.0] * 4, [74.0] * 4, frame)
     batches = make_loader(source, train_rows, 16, 0, seed=0)

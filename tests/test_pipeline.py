@@ -41,8 +41,9 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     for name in ("class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline"):
         assert (run / "figures" / f"{name}.png").stat().st_size > 5000
     for subset in ("train", "validation", "holdout", "test"):
-        table = predictions.load(run / "predictions" / "baseline" / f"{subset}.npz")
-        assert len(table.ids) > 10
+        for name in ("baseline", "features_alone"):
+            table = predictions.load(run / "predictions" / name / f"{subset}.npz")
+            assert len(table.ids) > 10
     last = (smoke / "05_submit.out").read_text().splitlines()
     assert any(
         line.startswith("macro-F1 that Kaggle would give, simulated cells: public 0.") for line in last
@@ -50,8 +51,9 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     assert f"submission: {run / 'submission.csv'}" in last
     manifests = sorted(path.name for path in (run / "manifests").iterdir())
     assert manifests == [
-        "00_prepare.json", "01_features.json", "02_train_cnn_baseline.json", "04_threshold_baseline.json",
-        "05_submit.json",
+        "00_prepare.json", "01_features.json", "02_train_cnn_baseline.json",
+        "02_train_cnn_features_alone.json", "04_threshold_baseline.json",
+        "04_threshold_features_alone.json", "05_submit.json",
     ]  # fmt: skip
     assert all(artifacts.read_json(run / "manifests" / name)["finished"] for name in manifests)
 

@@ -34,7 +34,7 @@ def truth(classes=3):
 
 def small_model(dropout=0.0, classes=3):
     training.make_deterministic(7)
-    network = Network("resnet10t", dropout=dropout)
+    network = Network(architecture="resnet10t", dropout=dropout)
     return models.build_model(network, classes, mean=[127.0] * 4, deviation=[74.0] * 4)
 
 
@@ -139,7 +139,9 @@ def test_the_network_normalises_raw_bytes():
 
 def test_without_yellow_yellow_is_not_seen():
     training.make_deterministic(7)
-    model = models.build_model(Network("resnet10t", channels="RGB"), 3, [127.0] * 4, [74.0] * 4).eval()
+    model = models.build_model(
+        Network(architecture="resnet10t", channels="RGB"), 3, [127.0] * 4, [74.0] * 4
+    ).eval()
     assert model.backbone.conv1[0].in_channels == 3
     images_BHWK = torch.randint(0, 256, (2, 32, 32, 4), dtype=torch.uint8)
     before = model(images_BHWK, NO_FEATURES)
@@ -153,7 +155,7 @@ def test_unknown_architectures_name_what_is_near():
     with pytest.raises(
         UserError, match=r"network.architecture=resnet43 is not known to timm; near it: .*resnet34"
     ):
-        models.build_model(Network("resnet43"), 28, [0] * 4, [1] * 4)
+        models.build_model(Network(architecture="resnet43"), 28, [0] * 4, [1] * 4)
 
 
 def test_missing_pretrained_weights_say_what_to_set(monkeypatch):
@@ -165,7 +167,7 @@ def test_missing_pretrained_weights_say_what_to_set(monkeypatch):
     with pytest.raises(
         UserError, match=r"weights of resnet34 cannot be had \(OSError\): .*network.pretrained=false"
     ):
-        models.build_model(Network("resnet34", pretrained=True), 28, [0] * 4, [1] * 4)
+        models.build_model(Network(architecture="resnet34", pretrained=True), 28, [0] * 4, [1] * 4)
 
 
 def test_bfloat16_is_used_where_asked_for():
