@@ -2,7 +2,7 @@
 
 Reads   outputs/<run>/predictions/<predictor>/, split.csv, statistics.json
 Writes  outputs/<run>/thresholds/<predictor>.json, evaluation/<predictor>_{classes,summary}.csv,
-        figures/f1_<predictor>.png
+        figures/f1_<predictor>.png; preset liu: evaluation/table_1.csv
 Run     python 04_threshold.py --preset demo
 """
 
@@ -12,7 +12,7 @@ from lib.console import say
 
 def main(argv: list[str] | None = None) -> None:
     run = stage.begin(stage.parser(__doc__), argv)
-    from lib.results import evaluation, figures, predictions, thresholds
+    from lib.results import evaluation, figures, papers, predictions, thresholds
 
     settings = run.config.threshold
     with run.hold():
@@ -46,6 +46,12 @@ def main(argv: list[str] | None = None) -> None:
             )
             step.finish()
             say(evaluation.describe(predictor, summary, len(classes), settings.fixed))
+        if run.config.name == "liu":
+            table = papers.liu_table(run.folder, evaluation.test_scores(run.folder, index, run.solution))
+            artifacts.write_text(
+                run.folder / "evaluation" / "table_1.csv", table.round(6).to_csv(index=False)
+            )
+            say(papers.describe(table, run.data_name))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,8 @@ def main(argv: list[str] | None = None) -> None:
             decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
             step.finish(predictor=predictor)
         say(f"{len(decision_NC):,} rows, {decision_NC.sum(axis=1).mean():.2f} labels a row, by {predictor}")
-        solution_csv = run.source / "solution.csv"
-        if solution_csv.exists():
-            scores = submission.score(index.test_ids, decision_NC, solution_csv)
+        if run.solution.exists():
+            scores = submission.score(index.test_ids, decision_NC, run.solution)
             say(f"macro-F1 that Kaggle would give, {run.data_name}: "
                 + ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items()))  # fmt: skip
         say(f"submission: {submission_csv}")

@@ -81,6 +81,12 @@ class Network:
     architecture: str = setting("resnet34", "a timm model by name")
     channels: str = setting("RGBY", "what it sees: all channels, or no yellow", ("RGBY", "RGB"))
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
+    weights_file: str = setting("", "pretrained: take them from this file instead of the hub")
+    fourth_channel: str = setting(
+        "timm",
+        "pretrained: yellow's first weights, timm's own, zero, or copied from blue (Liu)",
+        ("timm", "zero", "copy"),
+    )
     dropout: float = setting(
         0.0, "share of the representation dropped before the last layer", low=0, high=0.95
     )
@@ -106,15 +112,50 @@ class Training:
     size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
     epochs: int = setting(20, "passes over the training samples", low=1)
     batch_size: int = setting(32, "samples a step", low=2)
-    learning_rate: float = setting(1e-3, "peak of the cyclical rate", low=1e-8, high=10)
-    cycle_epochs: float = setting(20.0, "epochs from rate 0 over the peak and back to 0", low=0.01)
+    learning_rate: float = setting(1e-3, "highest rate of the schedule", low=1e-8, high=10)
+    schedule: str = setting(
+        "cyclical",
+        "how the rate goes: triangles (Liu), torch's one-cycle or cosine, or constant",
+        ("cyclical", "one_cycle", "cosine", "constant"),
+    )
+    cycle_epochs: float = setting(20.0, "cyclical: epochs from rate 0 over the peak and back to 0", low=0.01)
+    cycle_growth: float = setting(
+        1.0, "cyclical: each cycle is so many times longer than the last", low=1, high=10
+    )
+    early_stopping: int = setting(
+        0,
+        "epochs without a new best before a tenth of the rate, then before the end; 0: off (Hoogenboom: 6)",
+        low=0,
+    )
+    loss: str = setting(
+        "bce",
+        "what is minimised; soft_margin equals bce; cross_entropy is for one class a sample",
+        ("bce", "soft_margin", "cross_entropy", "focal", "asymmetric"),
+    )
+    class_weights: str = setting(
+        "none", "of the losses: none, by inverse frequency, by its root", ("none", "balanced", "root")
+    )
+    label_smoothing: float = setting(0.0, "share by which targets are drawn from yes and no", low=0, high=0.5)
+    sampling: str = setting(
+        "all", "all samples once an epoch; rare: drawn, those of rare classes more often", ("all", "rare")
+    )
     weight_decay: float = setting(0.01, "of AdamW", low=0, high=1)
+    clip_gradient: float = setting(0.0, "largest norm of the gradient; 0: not clipped", low=0)
+    accumulate: int = setting(1, "batches whose gradients make one step", low=1)
+    ema_decay: float = setting(
+        0.0, "of a moving average of the weights, judged and kept; 0: none", low=0, high=0.99999
+    )
     augmentation: str = setting(
         "flips_affine", "changes of training images", ("none", "flips", "flips_affine")
     )
+    tta: bool = setting(False, "predict also the mean over the eight flips and turns, as <network>_tta")
     precision: str = setting(
-        "auto", "bfloat16 where the device is quick at it, or float32", ("auto", "float32", "bfloat16")
+        "auto",
+        "float32, or where the device is quick at it bfloat16, or on older GPUs float16",
+        ("auto", "float32", "bfloat16", "float16"),
     )
+    compile: bool = setting(False, "let torch.compile make the network quicker; starts slower")
+    checkpoint_steps: int = setting(0, "steps between two checkpoints within an epoch; 0: none", low=0)
     keep: str = setting(
         "validation_loss",
         "the epoch whose weights are kept is the best by this",
@@ -237,19 +278,33 @@ FUSION = replace(
         "all_alone": ("network.features=all", "network.kind=trees"),
     },
 )
+RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "training.epochs=50")
 LIU = Config(
     name="liu",
-    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, ResNet34 on 512 px RGB with and without ten features",
-    cost="45 GB of arrays; a day on one large GPU",
+    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, the rows of table 1 and the networks of section 6.3",
+    cost="54 GB of arrays; a day on one large GPU",
     score="not measured yet: Kaggle's images were not to be had",
-    data=Data(sizes=(512,)),
+    data=Data(sizes=(512, 224)),
     split=Split(validation=0.2),
     features=Features(denoise="paper"),
-    network=Network(architecture="resnet34", channels="RGB", pretrained=True, dropout=0.5),
+    network=Network(architecture="resnet34", pretrained=True, fourth_channel="copy"),
     training=Training(
-        size=512, epochs=50, batch_size=64, learning_rate=0.01, cycle_epochs=10.0, weight_decay=0.0
+        size=224,
+        epochs=40,
+        batch_size=64,
+        learning_rate=0.01,
+        cycle_epochs=10.0,
+        weight_decay=0.0,
+        keep="last",
     ),
-    networks={"rgb_512": (), "rgb_512_with_ten": ("network.features=ten",)},
+    networks={
+        "zero_20": ("network.fourth_channel=zero", "training.epochs=20"),
+        "zero": ("network.fourth_channel=zero",),
+        "copied": ("training.tta=true",),
+        "copied_dropout": ("network.dropout=0.5",),
+        "rgb_512": RGB_512,
+        "rgb_512_with_ten": (*RGB_512, "network.features=ten"),
+    },
 )
 PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, FUSION, STRONG, LIU)}
 
@@ -297,6 +352,11 @@ def check(config: Config) -> None:
         raise UserError("network.features=all needs features.columns=all, which stage 01 measures")
     if not config.is_network and not config.uses_features:
         raise UserError("network.kind=trees needs features: network.features=ten or all")
+    if training.early_stopping and training.keep != "validation_loss":
+        raise UserError(
+            f"training.early_stopping={training.early_stopping} judges by validation loss: it needs "
+            f"training.keep=validation_loss, not {training.keep}"
+        )
     if len(set(config.data.sizes)) < len(config.data.sizes):
         raise UserError(f"data.sizes={sizes} names a size twice")
     if split.folds == 1:

@@ -5,18 +5,23 @@ import time
 
 from tqdm import tqdm
 
+from lib.ranks import LEADS
+
 PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a terminal
 
 
 def say(text: str) -> None:
     """Print one line at once, above a progress bar if one is drawn."""
+    if not LEADS:
+        return
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
     """Print one line to standard error: the run goes on, but the user should know."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    if LEADS:
+        tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
 def format_bytes(count: float) -> str:
@@ -69,7 +74,7 @@ class Progress:
         self.started = self.last_line = time.monotonic()
         self.figures = ""
         self.bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and LEADS:
             self.bar = tqdm(
                 total=total, initial=done, desc=label, unit=f" {unit}", file=sys.stderr,
                 leave=False, dynamic_ncols=True,

@@ -16,6 +16,7 @@ from typing import Any
 from lib import artifacts, config, console, parallel
 from lib.config import Config
 from lib.errors import UserError
+from lib.ranks import LEADS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,6 +140,11 @@ class Run:
         simulated = self.simulated or (self.source / "simulation.json").exists()
         return "simulated cells" if simulated else f"images of {self.source.resolve().name}/"
 
+    @property
+    def solution(self) -> Path:
+        """Where the answers that Kaggle keeps are, for simulated cells."""
+        return self.source / "solution.csv"
+
     def engine(self) -> AbstractContextManager[None]:
         """Send what is done in several processes to the Dask cluster that the command line names."""
         return parallel.dask(self.options.dask)
@@ -254,13 +260,15 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        if LEADS:
+            print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
-        print(
-            f"{name}: interrupted; what is finished is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
+        if LEADS:
+            print(
+                f"{name}: interrupted; what is finished is kept, the same command goes on from there",
+                file=sys.stderr,
+            )
         sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
     console.say(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
 

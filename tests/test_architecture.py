@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 
-GROUND = {"errors", "labels", "console", "parallel", "artifacts", "samples"}
+GROUND = {"errors", "labels", "ranks", "console", "parallel", "artifacts", "samples"}
 MAY_IMPORT = {
     "ground": {"ground"},
     "config": {"ground"},

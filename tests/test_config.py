@@ -4,6 +4,7 @@ import pytest
 
 from lib import config
 from lib.errors import UserError
+from lib.results import papers
 
 
 def test_presets_are_valid_and_frozen():
@@ -89,6 +90,23 @@ def test_the_papers_variant_without_yellow_is_a_preset():
     assert not alone.uses_features and joined.uses_features and joined.features.denoise == "paper"
 
 
+def test_the_rows_of_the_papers_table_are_a_preset():
+    rows = {name: config.PRESETS["liu"].of_network(name) for name in config.PRESETS["liu"].networks}
+    assert {row.predictor.removesuffix("_tta") for row in papers.LIU} == set(rows)
+    for row in papers.LIU:
+        assert rows[row.predictor.removesuffix("_tta")].training.epochs == row.epochs
+    assert [rows[name].network.fourth_channel for name in ("zero_20", "zero", "copied")] == [
+        "zero",
+        "zero",
+        "copy",
+    ]
+    assert rows["copied"].training.tta and rows["copied_dropout"].network.dropout == 0.5
+    for settings in rows.values():
+        training, network = settings.training, settings.network
+        assert (training.batch_size, training.learning_rate, training.loss) == (64, 0.01, "bce")
+        assert network.architecture == "resnet34" and network.pretrained
+
+
 def test_the_largest_arrays_are_measured_unless_others_are_named():
     assert config.load("fusion", []).feature_size == 256
     with pytest.raises(
@@ -110,7 +128,7 @@ def test_the_largest_arrays_are_measured_unless_others_are_named():
         ),
     ],
 )
-def test_features_are_used_only_where_they_are_measured(overrides, message):
+def test_contradictions_are_refused(overrides, message):
     with pytest.raises(UserError) as refusal:
         config.load("smoke", overrides)
     assert str(refusal.value) == message

@@ -7,7 +7,9 @@ from lib.config import Network, Training
 from lib.images.features import TEN, WEIGHTS
 from lib.learning import boosting, models, training
 from lib.learning.dataset import Source, make_loader
+from lib.learning.devices import make_deterministic
 from lib.learning.fusion import FeatureScaler, Fusion
+from lib.learning.predicting import evaluate
 from lib.results.metrics import macro_f1
 
 NAN, INF = np.nan, np.inf
@@ -106,17 +108,16 @@ def test_a_network_learns_from_features_what_images_do_not_tell(told, tmp_path, 
     # few images for many rows: no row can be known by its image
     few = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 4), dtype=np.uint8)
     alike = [few[row % 8] for row in range(ROWS)]
-    source = Source(alike, truth_NC, features_NF, ("a", "b", "c", "d"))
+    frame = pd.DataFrame(features_NF, columns=["a", "b", "c", "d"])
+    source = Source(alike, [str(row) for row in range(ROWS)], truth_NC, frame)
     train_rows, other_rows = np.arange(160), np.arange(160, ROWS)
-    training.make_deterministic(0)
+    make_deterministic(0)
     network = Network(architecture="test_resnet", features="ten", feature_factor=factor, fusion_width=32)
-    frame = pd.DataFrame(features_NF[train_rows], columns=source.feature_names)
-    model = models.build_model(network, 3, [127.0] * 4, [74.0] * 4, frame)
+    model = models.build_model(network, 3, [127.0] * 4, [74.0] * 4, frame.iloc[train_rows])
     batches = make_loader(source, train_rows, 16, 0, seed=0)
     plain = make_loader(source, other_rows, 16, 0)
     training.fit(model, batches, plain, SETTINGS, tmp_path, "id")
-    outcome = training.evaluate(model, plain, "float32")
-    score = macro_f1(outcome.targets_NC, outcome.probabilities_NC >= 0.5)
+    score = evaluate(model, plain, SETTINGS).macro_f1
     assert (score > 0.75) == learns, score
 
 

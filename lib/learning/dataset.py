@@ -2,33 +2,46 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.images.arrays import ShardedArray
 from lib.images.augment import Augmentation
+from lib.ranks import RANK, WORLD
 
 
-class Source(NamedTuple):
-    """Where the samples of a subset of Kaggle's come from, all by row number.
+@dataclass(frozen=True)
+class Source:
+    """Where samples come from, all by row number.
 
     Attributes
     ----------
     array : ShardedArray
+    ids : list of str, length N
     truth_NC : ndarray of shape (N, C), bool, or None
         Targets; without them batches have none, shape (B, 0).
-    features_NF : ndarray of shape (N, F), float32, or None
-        Biological features, nan where a value cannot be said; without them batches have none.
-    feature_names : tuple of str, length F
+    features : DataFrame or None
+        Biological features, a row a sample, a column a feature, nan where a value cannot be said;
+        without them batches have none.
     """
 
     array: ShardedArray
+    ids: list[str]
     truth_NC: np.ndarray | None = None
-    features_NF: np.ndarray | None = None
-    feature_names: tuple[str, ...] = ()
+    features: pd.DataFrame | None = None
+
+    @cached_property
+    def features_NF(self) -> np.ndarray:
+        """The features as an array of float32, shape (N, F)."""
+        if self.features is None:
+            return np.zeros((len(self.ids), 0), np.float32)
+        return self.features.to_numpy(np.float32)
 
 
 class Batch(NamedTuple):
@@ -56,38 +69,73 @@ class SampleDataset(Dataset):
         image_HWK = self.source.array[row]
         if self.augmentation is not None:
             image_HWK = self.augmentation(image_HWK, epoch, row)
-        return image_HWK, _row(self.source.features_NF, row), _row(self.source.truth_NC, row), row
-
-
-def _row(table: np.ndarray | None, row: int) -> np.ndarray:
-    return np.zeros(0, np.float32) if table is None else table[row].astype(np.float32)
+        truth_NC = self.source.truth_NC
+        target_C = np.zeros(0, np.float32) if truth_NC is None else truth_NC[row].astype(np.float32)
+        return image_HWK, self.source.features_NF[row], target_C, row
 
 
 class EpochSampler(Sampler):
     """Batches of (epoch, row): shuffled by (seed, epoch), or in order without a seed.
 
-    A last batch of a single sample is joined to the one before it when shuffled (batch
-    normalisation cannot train on one sample).
+    Where several processes train together, each gets its part of every batch. A last batch too small
+    to give each process two samples is joined to the one before it when shuffled: batch normalisation
+    cannot train on one.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+    batch_size : int
+        Samples of a batch, over all processes.
+    seed : int or None
+    weight_N : ndarray of float, or None
+        Chance of each row to be drawn, with replacement; without it, each comes once an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that is drawn next.
+    first : int
+        The batch of it that comes first: those before are passed over.
     """
 
-    def __init__(self, rows: np.ndarray, batch_size: int, seed: int | None) -> None:
-        self.rows, self.batch_size, self.seed, self.epoch = np.asarray(rows), batch_size, seed, 0
+    def __init__(
+        self, rows: np.ndarray, batch_size: int, seed: int | None, weight_N: np.ndarray | None = None
+    ) -> None:
+        self.rows, self.batch_size, self.seed, self.weight_N = np.asarray(rows), batch_size, seed, weight_N
+        self.epoch = self.first = 0
+        self._edges = [*range(0, len(self.rows), self.batch_size), len(self.rows)]
+        if self.seed is not None and len(self._edges) > 2 and self._edges[-1] - self._edges[-2] < 2 * WORLD:
+            del self._edges[-2]
 
     def __len__(self) -> int:
-        return len(self._edges()) - 1
+        return len(self._edges) - 1 - self.first
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples of each batch of an epoch, over all processes."""
+        return np.diff(self._edges).tolist()
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rows = self.rows
         if self.seed is not None:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
-        for start, end in itertools.pairwise(self._edges()):
-            yield [(self.epoch, int(row)) for row in rows[start:end]]
+            random = np.random.default_rng([self.seed, self.epoch])
+            if self.weight_N is None:
+                rows = random.permutation(rows)
+            else:
+                rows = random.choice(rows, len(rows), p=self.weight_N / self.weight_N.sum())
+        for start, end in list(itertools.pairwise(self._edges))[self.first :]:
+            mine = rows[start:end][RANK::WORLD]
+            if len(mine):  # not so at the end of an evaluation
+                yield [(self.epoch, int(row)) for row in mine]
 
-    def _edges(self) -> list[int]:
-        edges = [*range(0, len(self.rows), self.batch_size), len(self.rows)]
-        if self.seed is not None and len(edges) > 2 and edges[-1] - edges[-2] == 1:
-            del edges[-2]
-        return edges
+
+def rarity(truth_NC: np.ndarray) -> np.ndarray:
+    """Return how likely each sample should be drawn: the root of its rarest class's inverse frequency.
+
+    Shape (N,), float64; samples without a class of any weigh like the most frequent class.
+    """
+    weight_C = 1 / np.sqrt(np.maximum(truth_NC.sum(axis=0), 1))
+    return np.maximum((truth_NC * weight_C).max(axis=1), weight_C.min())
 
 
 def make_loader(
@@ -97,17 +145,21 @@ def make_loader(
     workers: int,
     seed: int | None = None,
     augmentation: Augmentation | None = None,
+    weight_N: np.ndarray | None = None,
 ) -> DataLoader:
     """Return `Batch`es of the given rows: shuffled where a seed is given, else in their order.
 
-    ``loader.batch_sampler.epoch`` says which epoch is drawn.
+    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N` and is told the epoch.
     """
     return DataLoader(
         SampleDataset(source, augmentation),
-        batch_sampler=EpochSampler(rows, batch_size, seed),
+        batch_sampler=EpochSampler(rows, batch_size, seed, weight_N),
         collate_fn=_collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+        # else it would draw from torch's own, whenever an epoch is begun: dropout would differ after a stop
+        generator=torch.Generator(),
     )
 
 

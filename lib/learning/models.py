@@ -1,7 +1,14 @@
 """Settings to a network: a timm backbone that normalises its own input, with or without features."""
 
 import difflib
+import pickle
+import socket
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
 
+import huggingface_hub.constants
 import pandas as pd
 import timm
 import torch
@@ -10,6 +17,8 @@ from torch import nn
 from lib.config import Network
 from lib.errors import UserError
 from lib.learning.fusion import FeatureScaler, Fusion
+
+HUB_SECONDS = 3.0  # that the hub has to answer in
 
 
 class Classifier(nn.Module):
@@ -74,28 +83,72 @@ def build_model(
             f"network.architecture={settings.architecture} is not known to timm"
             + (f"; near it: {' '.join(close)}" if close else "; see timm.list_models()")
         )
-    try:
-        backbone = timm.create_model(
-            settings.architecture,
-            pretrained=settings.pretrained,
-            in_chans=len(settings.channels),
-            num_classes=classes if features is None else 0,
-            drop_rate=settings.dropout if features is None else 0.0,
-        )
-    except OSError as error:
-        raise UserError(
-            f"the pretrained weights of {settings.architecture} cannot be had ({type(error).__name__}): "
-            f"connect to the network once, or train from scratch with --set network.pretrained=false"
-        ) from None
-    except RuntimeError as error:
-        if not settings.pretrained:
-            raise
-        raise UserError(f"network.pretrained=true: {error}; use --set network.pretrained=false") from None
+    backbone = _create(settings, classes if features is None else 0, features is not None)
+    if settings.channels == "RGBY" and settings.fourth_channel != "timm":
+        _start_yellow(backbone, settings)
     fusion = None
     if features is not None:
         fusion = Fusion(backbone.num_features, FeatureScaler(features, settings), classes, settings)
     seen = len(settings.channels)
     return Classifier(backbone, mean[:seen], deviation[:seen], fusion).to(memory_format=torch.channels_last)
+
+
+def _create(settings: Network, classes: int, fused: bool) -> nn.Module:
+    """Return timm's network: with dropout before its last layer, or with no last layer where `fused`."""
+    options: dict[str, Any] = {}
+    if settings.pretrained and settings.weights_file:
+        file = Path(settings.weights_file)
+        if not file.is_file():
+            raise UserError(
+                f"network.weights_file={file} is missing: expected {settings.architecture}'s weights"
+            )
+        options["pretrained_cfg_overlay"] = {"file": str(file)}
+    elif settings.pretrained and not _hub_answers():
+        # what was downloaded before is still found, and what was not fails at once
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
+    try:
+        return timm.create_model(
+            settings.architecture,
+            pretrained=settings.pretrained,
+            in_chans=len(settings.channels),
+            num_classes=classes,
+            drop_rate=0.0 if fused else settings.dropout,
+            **options,
+        )
+    except OSError as error:
+        raise UserError(
+            f"the pretrained weights of {settings.architecture} cannot be had ({type(error).__name__}): "
+            f"connect to the network once, name a file with --set network.weights_file=FILE, or train from "
+            f"scratch with --set network.pretrained=false"
+        ) from None
+    except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        if not settings.pretrained:
+            raise
+        source = settings.weights_file or "network.pretrained=true"
+        line = str(error).splitlines()[0]
+        raise UserError(f"{source}: {line}; --set network.pretrained=false trains from scratch") from None
+
+
+def _hub_answers() -> bool:
+    """Tell within seconds whether the hub of pretrained weights can be reached; behind a proxy, assume so."""
+    if urllib.request.getproxies().get("https"):
+        return True
+    address = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=HUB_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _start_yellow(backbone: nn.Module, settings: Network) -> None:
+    """Set yellow's weights in the first layer to zero or to blue's: Liu et al. 2018, section 6.2.1."""
+    convolution = backbone.get_submodule(backbone.default_cfg["first_conv"])
+    with torch.no_grad():
+        weight = convolution.weight
+        if settings.pretrained:
+            weight *= len(settings.channels) / 3  # timm made three channels' weights smaller, for four
+        weight[:, 3] = weight[:, 2] if settings.fourth_channel == "copy" else 0
 
 
 def count_parameters(model: nn.Module) -> int:

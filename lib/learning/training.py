@@ -1,14 +1,16 @@
-"""The one training loop: fit, predict, checkpoint.
+"""The one training loop: a network fitted so that it can be stopped anywhere and gone on with.
 
 A network's folder holds ``weights.pt`` (the best epoch's), ``history.csv`` (a row an epoch) and,
-while it is being trained, ``state.pt``: everything that the next epoch depends on. All are written
+while it is being trained, ``state.pt``: everything that the next step depends on. All are written
 whole or not at all, and loaded with ``weights_only``.
 """
 
+import math
+import signal
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,58 +24,14 @@ from lib import artifacts
 from lib.config import Training
 from lib.console import Progress, say
 from lib.errors import UserError
-from lib.learning.dataset import Batch
-from lib.learning.losses import LOSSES
-from lib.learning.schedules import cyclical_factor
-from lib.results.metrics import macro_f1
+from lib.learning import distributed
+from lib.learning.dataset import Batch, Source
+from lib.learning.learner import Learner
+from lib.learning.predicting import evaluate
+from lib.ranks import LEADS, WORLD
 
 # what an epoch is judged by: column of the history, and the sign with which more is better
 JUDGED_BY = {"validation_loss": ("validation_loss", -1), "macro_f1": ("validation_macro_f1", 1)}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a pass over a loader found.
-
-    Attributes
-    ----------
-    rows_N : ndarray of int
-        Row numbers in the order of the pass.
-    probabilities_NC : ndarray of float32, in [0, 1]
-    targets_NC : ndarray of bool
-    loss : float
-        Mean over samples.
-    """
-
-    rows_N: np.ndarray
-    probabilities_NC: np.ndarray
-    targets_NC: np.ndarray
-    loss: float
-
-
-def choose_device() -> torch.device:
-    """Return the first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def make_deterministic(seed: int) -> None:
-    """Seed torch, and have it choose kernels that give the same bits each time."""
-    torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """Return the context of mixed precision; auto takes bfloat16 where the device is quick at it."""
-    if precision == "auto":
-        if device.type == "cuda":
-            quick = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            # names with an underscore: torch has no public word for what a CPU can do
-            checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-            quick = any(getattr(torch.cpu, check, bool)() for check in checks)
-        precision = "bfloat16" if quick else "float32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def fit(
@@ -100,7 +58,7 @@ def fit(
         Stands for all that decides the result: a ``state.pt`` of another identity is not gone on
         with.
     resume : bool
-        Go on after the last whole epoch of an interrupted try, with the same result as undisturbed.
+        Go on where an interrupted try left off, with the same result as undisturbed.
 
     Returns
     -------
@@ -111,118 +69,166 @@ def fit(
     Raises
     ------
     UserError
-        If the loss is not finite; names epoch, step and samples.
+        If the loss is not finite (names epoch, step and samples), or the GPU's memory is too small.
+    KeyboardInterrupt
+        After SIGINT or SIGTERM, once the step is done and saved.
     """
-    optimizer = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    history: list[dict[str, float]] = []
+    learner = Learner(model, settings, train)
     state_path, weights_path = folder / "state.pt", folder / "weights.pt"
     if resume and state_path.exists():
-        history = _load_state(state_path, model, optimizer, identity)
-    for epoch in range(len(history), settings.epochs):
-        train.batch_sampler.epoch = epoch
-        started = time.monotonic()
-        learned, peak = _train_epoch(model, train, optimizer, settings, epoch)
-        seconds = time.monotonic() - started
-        checked = evaluate(model, validation, settings.precision)
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": peak,
-                "train_loss": learned.loss,
-                "validation_loss": checked.loss,
-                "train_macro_f1": _macro_f1_at_half(learned),
-                "validation_macro_f1": _macro_f1_at_half(checked),
-                "images_per_second": len(learned.rows_N) / seconds,
-                "seconds": time.monotonic() - started,
-            }
-        )
-        say(_epoch_line(history[-1], settings.epochs))
-        if settings.keep == "last" or _is_best(history, settings.keep):
-            _save(weights_path, model.state_dict())
-        _save_state(state_path, model, optimizer, history, identity)
-        artifacts.write_text(folder / "history.csv", pd.DataFrame(history).round(6).to_csv(index=False))
-    model.load_state_dict(torch.load(weights_path, weights_only=True))
-    state_path.unlink(missing_ok=True)
-    return pd.DataFrame(history)
+        _go_on(learner, state_path, identity)
 
+    def save() -> None:
+        _save(state_path, learner.state_dict() | {"identity": identity})
 
-def evaluate(model: nn.Module, batches: DataLoader, precision: str, label: str = "validation") -> Outcome:
-    """Pass over batches without learning; `label` names the progress bar."""
-    model.eval()
-    total = len(batches.batch_sampler.rows)
-    with torch.inference_mode(), Progress(total, label, "images") as progress:
-        return _collect(_evaluated(model, batches, precision, progress))
+    with _interruption() as signals, _explained_memory(settings), _tensorboard(folder) as board:
 
+        def heed() -> None:
+            if signal_number := distributed.largest(signals[-1]):
+                save()
+                raise KeyboardInterrupt(signal_number)
 
-def _evaluated(model: nn.Module, batches: DataLoader, precision: str, progress: Progress) -> Iterable:
-    device = next(model.parameters()).device
-    for batch in batches:
-        logits_BC, targets_BC = _forward(model, batch, precision, device), batch.targets_BC
-        loss = LOSSES["bce"](logits_BC.cpu(), targets_BC) if targets_BC.shape[1] else torch.tensor(0.0)
-        progress.update(len(batch.rows_B))
-        yield batch.rows_B, logits_BC, targets_BC, loss
-
-
-def _forward(model: nn.Module, batch: Batch, precision: str, device: torch.device) -> torch.Tensor:
-    """Return logits_BC, float32, on the device."""
-    given = (tensor.to(device, non_blocking=True) for tensor in (batch.images_BHWK, batch.features_BF))
-    with autocast(precision, device):
-        return model(*given).float()
+        while learner.epoch < settings.epochs and not learner.stopping.ended:
+            started = time.monotonic()
+            _train_epoch(learner, train, save, heed)
+            seconds = time.monotonic() - started
+            _share_buffers(model)
+            checked = evaluate(learner.judged, validation, settings, learner.loss, after_batch=heed)
+            learned = learner.tally.outcome()
+            learner.history.append(
+                {
+                    "epoch": learner.epoch + 1,
+                    "learning_rate": learner.peak,
+                    "train_loss": learned.loss,
+                    "validation_loss": checked.loss,
+                    "train_macro_f1": learned.macro_f1,
+                    "validation_macro_f1": checked.macro_f1,
+                    "images_per_second": len(learned.rows_N) / seconds,
+                    "seconds": time.monotonic() - started,
+                }
+            )
+            say(_epoch_line(learner.history[-1], settings.epochs))
+            is_best = settings.keep == "last" or _is_best(learner.history, settings.keep)
+            if is_best:
+                _save(weights_path, learner.judged.state_dict())
+            if learner.stopping.after_epoch(is_best):
+                distributed.wait()
+                learner.restore(torch.load(weights_path, map_location=learner.device, weights_only=True))
+                say(f"  no new best in {settings.early_stopping} epochs: back to it, a tenth of the rate")
+            learner.next_epoch()
+            save()
+            table = pd.DataFrame(learner.history)
+            artifacts.write_text(folder / "history.csv", table.round(6).to_csv(index=False))
+            board(learner.history[-1])
+    distributed.wait()
+    model.load_state_dict(torch.load(weights_path, map_location=learner.device, weights_only=True))
+    distributed.wait()
+    if LEADS:
+        state_path.unlink(missing_ok=True)
+    return pd.DataFrame(learner.history)
 
 
 def _train_epoch(
-    model: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer, settings: Training, epoch: int
-) -> tuple[Outcome, float]:
-    """Return the outcome of the epoch's own forward passes, and its highest learning rate."""
-    model.train()
-    rates: list[float] = []
-    label = f"epoch {epoch + 1} of {settings.epochs}"
-    with Progress(len(batches.batch_sampler.rows), label, "images") as progress:
-        return _collect(_trained(model, batches, optimizer, settings, epoch, rates, progress)), max(rates)
+    learner: Learner, train: DataLoader, save: Callable[[], None], heed: Callable[[], None]
+) -> None:
+    """Learn from what is left of an epoch."""
+    settings, sampler = learner.settings, train.batch_sampler
+    sampler.epoch, sampler.first = learner.epoch, learner.batch
+    learner.model.train()
+    label = f"epoch {learner.epoch + 1} of {settings.epochs}"
+    before, done = None, sum(sampler.sizes[: learner.batch])
+    with Progress(len(sampler.rows), label, "images", done) as progress:
+        for batch in train:
+            now = (learner.learn(batch, learner.rate), batch, learner.batch)
+            # looked at a step later: by then it is there, and the device need not be waited for
+            figures = _look_at(before, learner.epoch, train.dataset.source) if before else ""
+            before = now
+            progress.update(sampler.sizes[learner.batch - 1], figures)
+            if learner.between_steps:
+                steps = learner.schedule.position
+                if settings.checkpoint_steps and steps % settings.checkpoint_steps == 0:
+                    save()
+                heed()
+    if before:
+        _look_at(before, learner.epoch, train.dataset.source)
 
 
-def _trained(
-    model: nn.Module,
-    batches: DataLoader,
-    optimizer: torch.optim.Optimizer,
-    settings: Training,
-    epoch: int,
-    rates: list[float],
-    progress: Progress,
-) -> Iterable:
-    device = next(model.parameters()).device
-    for step, batch in enumerate(batches):
-        # the rate in the middle of the step, so that neither end of a cycle wastes one at rate 0
-        position = epoch + (step + 0.5) / len(batches)
-        rates.append(settings.learning_rate * cyclical_factor(position, settings.cycle_epochs))
-        for group in optimizer.param_groups:
-            group["lr"] = rates[-1]
-        logits_BC = _forward(model, batch, settings.precision, device)
-        loss = LOSSES["bce"](logits_BC, batch.targets_BC.to(device, non_blocking=True))
-        if not torch.isfinite(loss):
-            raise UserError(_not_finite(loss, epoch, step, batch))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        progress.update(len(batch.rows_B), f"loss {loss.item():.4f}")
-        yield batch.rows_B, logits_BC.detach(), batch.targets_BC, loss.detach()
+def _look_at(step: tuple[torch.Tensor, Batch, int], epoch: int, source: Source) -> str:
+    """Return a step's loss for the progress bar; refuse one that is not finite."""
+    loss, batch, number = step[0].item(), step[1], step[2]
+    if math.isfinite(loss):
+        return f"loss {loss:.4f}"
+    ids = ", ".join(source.ids[row] for row in batch.rows_B.tolist())
+    raise UserError(
+        f"the loss became {loss} in epoch {epoch + 1}, step {number} (samples {ids}): "
+        f"lower the rate, for example --set training.learning_rate=1e-4, and look at these samples"
+    )
 
 
-def _collect(passes: Iterable) -> Outcome:
-    rows, probabilities, targets, losses = [], [], [], []
-    for rows_B, logits_BC, targets_BC, loss in passes:
-        rows.append(rows_B.numpy())
-        probabilities.append(logits_BC.sigmoid().cpu().numpy())
-        targets.append(targets_BC.numpy() > 0.5)
-        losses.append(float(loss) * len(rows_B))
-    rows_N = np.concatenate(rows)
-    return Outcome(rows_N, np.concatenate(probabilities), np.concatenate(targets), sum(losses) / len(rows_N))
+@contextmanager
+def _interruption() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of stopping at once; a second one stops at once.
+
+    Gives a list whose last number is that of the signal that came, 0 before.
+    """
+    signals = [0]
+
+    def note(number: int, frame: object) -> None:
+        signals.append(number)
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in before:
+            signal.signal(number, note)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _macro_f1_at_half(outcome: Outcome) -> float:
-    return macro_f1(outcome.targets_NC, outcome.probabilities_NC >= 0.5)
+@contextmanager
+def _explained_memory(settings: Training) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        half = max(settings.batch_size // 2, 2)
+        raise UserError(
+            f"the GPU's memory is too small for {settings.batch_size} images of {settings.size} px at once: "
+            f"--set training.batch_size={half} training.accumulate={2 * settings.accumulate} takes the same "
+            f"steps in half the memory"
+        ) from None
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Give a function that writes a row of the history as TensorBoard events, where it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        SummaryWriter = None
+    if SummaryWriter is None or not LEADS:
+        yield lambda row: None
+        return
+    with SummaryWriter(folder) as writer:
+
+        def write(row: dict[str, float]) -> None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, row["epoch"])
+            writer.flush()
+
+        yield write
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give every process rank 0's buffers: batch normalisation's averages, where torch keeps them apart."""
+    if WORLD > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _is_best(history: list[dict[str, float]], keep: str) -> bool:
@@ -240,41 +246,17 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
     )
 
 
-def _not_finite(loss: torch.Tensor, epoch: int, step: int, batch: Batch) -> str:
-    rows = ", ".join(str(int(row)) for row in batch.rows_B)
-    return (
-        f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1} (rows {rows} of index.csv): "
-        f"lower the rate, for example --set training.learning_rate=1e-4, and look at these samples"
-    )
-
-
 def _save(path: Path, value: Any) -> None:
     with artifacts.write_atomic(path) as part:
         torch.save(value, part)
 
 
-def _save_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, history: list, identity: str
-) -> None:
-    state = {
-        "identity": identity,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all(),
-    }
-    _save(path, state)
-
-
-def _load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> list:
-    """Restore what `_save_state` saved and return the history; an empty one for another identity."""
-    state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
-    if state["identity"] != identity:
-        return []
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"].cpu())
-    torch.cuda.set_rng_state_all([random.cpu() for random in state["random_cuda"]])
-    say(f"  going on after epoch {len(state['history'])}")
-    return state["history"]
+def _go_on(learner: Learner, path: Path, identity: str) -> None:
+    """Restore what an interrupted try saved, if it was of the same settings and inputs."""
+    state = torch.load(path, map_location=learner.device, weights_only=True)
+    if state["identity"] == identity:
+        learner.load_state_dict(state)
+        within = (
+            f", batch {learner.batch} of {len(learner.sampler.sizes)} in the next" if learner.batch else ""
+        )
+        say(f"  going on after epoch {learner.epoch}{within}")

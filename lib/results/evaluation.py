@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lib import artifacts
 from lib.errors import UserError
-from lib.results import thresholds
+from lib.results import predictions, submission, thresholds
 from lib.results.metrics import class_scores, guessing_macro_f1
 from lib.results.predictions import PredictionTable
 from lib.samples import Index
@@ -123,3 +124,24 @@ def best_predictor(folder: Path) -> str:
     if not scores:
         raise UserError(f"{folder} holds no evaluation: run `python 04_threshold.py` first")
     return max(scores, key=scores.get)
+
+
+def test_scores(run: Path, index: Index, solution: Path) -> dict[str, float]:
+    """Return macro-F1 on the test samples by predictor, as handed in; empty where answers are unknown.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``, with predictions and thresholds.
+    solution : Path
+        As `lib.results.submission.score` takes it.
+    """
+    scores = {}
+    if solution.exists():
+        for path in sorted((run / "thresholds").glob("*.json")):
+            table = predictions.load(run / "predictions" / path.stem / "test.npz")
+            probabilities_NC = table.rows_of(index.test_ids, "sample_submission.csv")
+            thresholds_C = thresholds.from_table(artifacts.read_json(path))
+            decision_NC = thresholds.submitted(probabilities_NC, thresholds_C)
+            scores[path.stem] = submission.score(index.test_ids, decision_NC, solution)["All"]
+    return scores

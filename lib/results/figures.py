@@ -18,6 +18,13 @@ from lib import artifacts
 from lib.labels import CHANNEL_MEANINGS, CHANNELS, CLASSES, FEATURES, GROUPS
 
 BLUE, GREEN, ORANGE, GREY = "#2f6db3", "#3a8f5c", "#d9822b", "#8a8f98"
+LOSSES = {
+    "bce": "binary cross-entropy",
+    "soft_margin": "multi-label soft margin loss",
+    "cross_entropy": "cross-entropy",
+    "focal": "focal loss",
+    "asymmetric": "asymmetric loss",
+}
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -166,8 +173,10 @@ def class_gallery(path: Path, examples: list[tuple[str, np.ndarray]], title: str
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
 
 
-def training_curves(path: Path, history: pd.DataFrame, title: str) -> None:
+def training_curves(path: Path, history: pd.DataFrame, loss: str, title: str) -> None:
     """Draw loss and macro-F1 of training and validation, and the learning rate, over epochs.
+
+    The middle one is Liu et al. 2018, figure 6.
 
     Parameters
     ----------
@@ -176,7 +185,7 @@ def training_curves(path: Path, history: pd.DataFrame, title: str) -> None:
     """
     epochs = history["epoch"]
     panels = [
-        ("loss", "binary cross-entropy", ("train_loss", "validation_loss")),
+        ("loss", LOSSES.get(loss, loss), ("train_loss", "validation_loss")),
         ("macro-F1", "macro-F1 at a threshold of 0.5", ("train_macro_f1", "validation_macro_f1")),
     ]
     with _figure(path, 1, 3, size=(10.5, 3.2)) as (figure, axes):
@@ -196,6 +205,30 @@ def training_curves(path: Path, history: pd.DataFrame, title: str) -> None:
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_ylim(bottom=0)
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+
+
+def learning_rates(path: Path, curve: pd.DataFrame, rising: float, suggestion: float, title: str) -> None:
+    """Draw the loss over the learning rate, and the rate that it suggests.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `lib.learning.rate_finder.find_rate` returns it.
+    rising, suggestion : float
+        As `lib.learning.rate_finder.suggest` returns them.
+    """
+    with _figure(path, size=(6, 3.4)) as (_, axes):
+        axes.plot(curve["learning_rate"], curve["loss"], color="#c9ccd1", linewidth=1, label="each step")
+        axes.plot(curve["learning_rate"], curve["smoothed"], color=BLUE, linewidth=2, label="running mean")
+        axes.axvline(rising, color=GREY, linestyle=":", label=f"starts to rise: {rising:.1e}")
+        axes.axvline(suggestion, color=ORANGE, label=f"suggested: {suggestion:.1e}")
+        axes.set_xscale("log")
+        low, high = curve["smoothed"].min(), curve["smoothed"].iloc[0]
+        axes.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
+        axes.set_xlabel("learning rate, log scale")
+        axes.set_ylabel("loss")
+        axes.legend(frameon=False, fontsize=8)
+        axes.set_title(title)
 
 
 def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:

@@ -1,0 +1,91 @@
+"""Numbers that the papers print, and ours in the same form beside them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+
+class Row(NamedTuple):
+    """A row of Liu, Zhang, Zhou 2018, table 1, or a network of their section 6.3."""
+
+    predictor: str
+    model: str
+    decision: str  # how it decides: a column of the evaluation
+    epochs: int
+    train_loss: float | None
+    validation_loss: float | None
+    score: float  # macro-F1: on Kaggle's public leaderboard in table 1, on validation in section 6.3
+
+
+LIU = (
+    Row("zero_20", "zero initial weight for 4th layer", "fixed", 20, 0.0716, 0.0808, 0.366),
+    Row("zero", "+ threshold", "submitted", 40, 0.0502, 0.0795, 0.387),
+    Row("copied", "pre-trained weight for 4th layer + threshold", "submitted", 40, 0.0499, 0.0795, 0.403),
+    Row("copied_dropout", "+ additional dropout", "submitted", 40, 0.0700, 0.0790, 0.394),
+    Row("copied_tta", "+ TTA, without the dropout", "submitted", 40, 0.0509, 0.0799, 0.401),
+    Row("rgb_512", "RGB, 512 px (section 6.3)", "submitted", 50, None, None, 0.4189),
+    Row("rgb_512_with_ten", "RGB, 512 px + features (section 6.3)", "submitted", 50, None, None, 0.4110),
+)
+
+
+def liu_table(run: Path, test_scores: dict[str, float]) -> pd.DataFrame:
+    """Put our numbers beside those of the paper, for every row whose predictor has been evaluated.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    test_scores : dict of float
+        Macro-F1 on the test samples by predictor, where the answers are known.
+
+    Returns
+    -------
+    DataFrame
+        predictor, model, then epochs, train_loss and validation_loss of the last epoch, validation_macro_f1
+        and test_macro_f1 of ours, and paper_... of theirs.
+    """
+    rows = []
+    for row in LIU:
+        history_csv = run / "networks" / row.predictor.removesuffix("_tta") / "history.csv"
+        summary_csv = run / "evaluation" / f"{row.predictor}_summary.csv"
+        if not (history_csv.exists() and summary_csv.exists()):
+            continue
+        last = pd.read_csv(history_csv).iloc[-1]
+        summary = pd.read_csv(summary_csv).set_index(["subset", "decision"])
+        rows.append(
+            {
+                "predictor": row.predictor,
+                "model": row.model,
+                "epochs": int(last["epoch"]),
+                "train_loss": last["train_loss"],
+                "validation_loss": last["validation_loss"],
+                "validation_macro_f1": summary.loc[("validation", row.decision), "macro_f1"],
+                "test_macro_f1": test_scores.get(row.predictor),
+                "paper_epochs": row.epochs,
+                "paper_train_loss": row.train_loss,
+                "paper_validation_loss": row.validation_loss,
+                "paper_score": row.score,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def describe(table: pd.DataFrame, data: str) -> str:
+    """Return a table of `liu_table` as lines for the console; `data` says what ours were measured on."""
+    lines = [f"Liu et al. 2018, table 1: ours on {data} / theirs on Kaggle's images"]
+    lines.append(f"  {'':<46}{'epochs':>10}{'train loss':>18}{'validation loss':>18}{'macro-F1':>16}")
+    for row in table.itertuples():
+        known = pd.notna(row.test_macro_f1)
+        score = row.test_macro_f1 if known else row.validation_macro_f1
+        lines.append(
+            f"  {row.model:<46}{f'{row.epochs} / {row.paper_epochs}':>10}"
+            f"{_pair(row.train_loss, row.paper_train_loss):>18}"
+            f"{_pair(row.validation_loss, row.paper_validation_loss):>18}"
+            f"{f'{score:.3f} / {row.paper_score:.3f}':>16}" + ("" if known else "  on validation")
+        )
+    return "\n".join(lines)
+
+
+def _pair(ours: float, theirs: float | None) -> str:
+    return f"{ours:.4f} / " + (f"{theirs:.4f}" if pd.notna(theirs) else "-")
