@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> None:
             step.finish()
             say(evaluation.describe(predictor, summary, len(classes), settings.fixed))
         if run.config.name == "liu":
-            table = papers.liu_table(run.folder, evaluation.test_scores(run.folder, index, run.solution))
+            scores = evaluation.test_scores(run.folder, index, run.solution, settings.fixed)
+            table = papers.liu_table(run.folder, scores)
             artifacts.write_text(
                 run.folder / "evaluation" / "table_1.csv", table.round(6).to_csv(index=False)
             )

@@ -332,3 +332,23 @@ def test_two_runs_fill_one_cache_together(tmp_path):
     assert both == alone and len(alone) == 20
     splits = [(tmp_path / "both" / "outputs" / name / "split.csv").read_bytes() for name in ("one", "two")]
     assert splits[0] == splits[1]
+
+
+def test_two_processes_train_one_network_and_one_writes(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=60)
+    options = ["--preset", "smoke", "--data", raw, "--work", tmp_path, *TINY, "training.precision=float32"]
+    call("00_prepare", *options)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(ROOT / "02_train_cnn.py"), *map(str, options), "--network", "baseline"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for again in (False, True):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("== 02_train_cnn: preset smoke") == 1
+        assert ("up to date" in done.stdout) == again
+    for subset in ("train", "validation", "holdout", "test"):
+        table = predictions.load(
+            tmp_path / "outputs" / "smoke" / "predictions" / "baseline" / f"{subset}.npz"
+        )
+        assert len(set(table.ids)) == len(table.ids) > 0
+    assert not list((tmp_path / "outputs").rglob(".*.part"))

@@ -42,7 +42,8 @@ def test_the_tree_shown_is_the_tree():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_understood(command):
-    assert command[0] in ("bash", "python")
+    assert command[0] in ("bash", "python", "torchrun")
+    command = [word for word in command if not word.startswith("--nproc_per_node")]  # torchrun's own
     assert (ROOT / command[1]).exists()
     if command[1] == "run_tests.sh":
         return
@@ -55,8 +56,11 @@ def test_commands_are_understood(command):
                 del options[place : place + 2]
     if command[1].startswith("benchmarks/") or "--help" in options:
         return
-    parsed = stage.parser("").parse_args(options)
-    config.load(parsed.preset or "strong", parsed.set)
+    parsed, others = stage.parser("").parse_known_args(options)
+    chosen = config.load(parsed.preset or "demo", parsed.set)
+    script = (ROOT / command[1]).read_text()
+    for word in others:  # options of one script alone, and their values
+        assert f'"{word}"' in script if word.startswith("--") else word in chosen.networks
 
 
 def test_presets_and_settings_in_the_text_exist():
@@ -64,6 +68,8 @@ def test_presets_and_settings_in_the_text_exist():
         assert name in config.PRESETS
     for setting in re.findall(r"`--set ([^`]+)`", README):
         config.load("demo", setting.split())
+    for setting in re.findall(r"`(\w+\.\w+=\w+)`", README):
+        config.load("demo", ["features.columns=all", setting])
     for preset in config.PRESETS:
         assert preset in README
 

@@ -126,8 +126,8 @@ def best_predictor(folder: Path) -> str:
     return max(scores, key=scores.get)
 
 
-def test_scores(run: Path, index: Index, solution: Path) -> dict[str, float]:
-    """Return macro-F1 on the test samples by predictor, as handed in; empty where answers are unknown.
+def test_scores(run: Path, index: Index, solution: Path, fixed: float) -> dict[tuple[str, str], float]:
+    """Return macro-F1 on the test samples by predictor and way to decide; empty where answers are unknown.
 
     Parameters
     ----------
@@ -135,13 +135,14 @@ def test_scores(run: Path, index: Index, solution: Path) -> dict[str, float]:
         ``outputs/<run>``, with predictions and thresholds.
     solution : Path
         As `lib.results.submission.score` takes it.
+    fixed : float
+        As `decide_all` takes it.
     """
     scores = {}
-    if solution.exists():
-        for path in sorted((run / "thresholds").glob("*.json")):
-            table = predictions.load(run / "predictions" / path.stem / "test.npz")
-            probabilities_NC = table.rows_of(index.test_ids, "sample_submission.csv")
-            thresholds_C = thresholds.from_table(artifacts.read_json(path))
-            decision_NC = thresholds.submitted(probabilities_NC, thresholds_C)
-            scores[path.stem] = submission.score(index.test_ids, decision_NC, solution)["All"]
+    for path in sorted((run / "thresholds").glob("*.json")) if solution.exists() else ():
+        table = predictions.load(run / "predictions" / path.stem / "test.npz")
+        probabilities_NC = table.rows_of(index.test_ids, "sample_submission.csv")
+        thresholds_C = thresholds.from_table(artifacts.read_json(path))
+        for decision, decision_NC in decide_all(probabilities_NC, thresholds_C, fixed).items():
+            scores[path.stem, decision] = submission.score(index.test_ids, decision_NC, solution)["All"]
     return scores

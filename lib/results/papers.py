@@ -29,7 +29,7 @@ LIU = (
 )
 
 
-def liu_table(run: Path, test_scores: dict[str, float]) -> pd.DataFrame:
+def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFrame:
     """Put our numbers beside those of the paper, for every row whose predictor has been evaluated.
 
     Parameters
@@ -37,7 +37,7 @@ def liu_table(run: Path, test_scores: dict[str, float]) -> pd.DataFrame:
     run : Path
         ``outputs/<run>``.
     test_scores : dict of float
-        Macro-F1 on the test samples by predictor, where the answers are known.
+        Macro-F1 on the test samples by predictor and way to decide, where the answers are known.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def liu_table(run: Path, test_scores: dict[str, float]) -> pd.DataFrame:
                 "train_loss": last["train_loss"],
                 "validation_loss": last["validation_loss"],
                 "validation_macro_f1": summary.loc[("validation", row.decision), "macro_f1"],
-                "test_macro_f1": test_scores.get(row.predictor),
+                "test_macro_f1": test_scores.get((row.predictor, row.decision)),
                 "paper_epochs": row.epochs,
                 "paper_train_loss": row.train_loss,
                 "paper_validation_loss": row.validation_loss,
