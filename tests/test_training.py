@@ -392,9 +392,16 @@ def test_the_rate_finder_sees_where_the_loss_rises():
     ratio = curve["learning_rate"].to_numpy()[1:] / curve["learning_rate"].to_numpy()[:-1]
     assert ratio == pytest.approx(ratio[0]) and curve["learning_rate"].iloc[0] == pytest.approx(1e-7)
     rising, suggestion = rate_finder.suggest(curve)
-    assert 1e-4 < rising < 1 and suggestion == rising / 10
+    assert 1e-4 < rising < 1 and 1e-5 < suggestion <= rising
     after = curve[curve["learning_rate"] > rising]["smoothed"]
     assert (after >= curve["smoothed"].min()).all() and len(after) > 2
+
+
+def test_the_suggested_rate_is_where_the_loss_falls_fastest():
+    rates = np.geomspace(1e-6, 10, 8)
+    smoothed = [0.70, 0.70, 0.65, 0.45, 0.35, 0.30, 0.40, 2.0]
+    curve = pd.DataFrame({"learning_rate": rates, "loss": smoothed, "smoothed": smoothed})
+    assert rate_finder.suggest(curve) == pytest.approx((rates[5], rates[3]))
 
 
 def test_events_are_written_where_tensorboard_is(tmp_path, monkeypatch):

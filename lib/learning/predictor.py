@@ -13,6 +13,7 @@ from lib.learning import boosting, models, training
 from lib.learning.dataset import Source, make_loader, rarity
 from lib.learning.devices import choose_device, make_deterministic
 from lib.learning.predicting import evaluate
+from lib.ranks import WORLD
 
 
 def train_and_predict(
@@ -79,7 +80,8 @@ def start(
     """Return an untrained network on its device, and its training batches; arguments as above."""
     chosen = settings.training
     device = choose_device()
-    workers = min(workers, 16) if device.type == "cuda" else 0  # on a CPU they would fight for cores
+    # on a CPU they would fight for cores; on GPUs the processes of a machine share them
+    workers = min(workers // WORLD or 1, 16) if device.type == "cuda" else 0
     make_deterministic(chosen.seed)
     features = None if train.features is None else train.features.iloc[rows]
     classes = train.truth_NC.shape[1]

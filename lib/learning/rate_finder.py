@@ -58,7 +58,10 @@ def suggest(curve: pd.DataFrame) -> tuple[float, float]:
     rising : float
         The rate where the smoothed loss starts to rise: what Liu et al. 2018, section 6.2, looked for.
     suggestion : float
-        A tenth of it, where learning is quick and still safe: the peak for a schedule.
+        The rate below it where the smoothed loss falls fastest over the rate's logarithm: a peak for a
+        schedule that is quick and safe.
     """
-    rising = float(curve.loc[curve["smoothed"].idxmin(), "learning_rate"])
-    return rising, rising / 10
+    lowest = int(curve["smoothed"].to_numpy().argmin())
+    slope = np.gradient(curve["smoothed"].to_numpy())[: lowest + 1]  # rates grow by the same factor
+    rates = curve["learning_rate"].to_numpy()
+    return float(rates[lowest]), float(rates[slope.argmin()])
