@@ -53,8 +53,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8, help="loading processes, where there is a GPU")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    chosen = [f"data.sizes={options.size}", f"training.size={options.size}",
-              f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}"]  # fmt: skip
+    chosen = [
+        f"data.sizes={options.size}", f"training.size={options.size}",
+        f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}",
+    ]  # fmt: skip
     settings = config.load("demo", chosen)
     with tempfile.TemporaryDirectory() as folder:
         raw, cache = Path(folder) / "raw", Path(folder) / "cache"

@@ -256,6 +256,9 @@ SMOKE = replace(
     network=Network(architecture="resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
 )
+STANDARDISED = (
+    "network.feature_scaling=standard", "network.feature_weights=equal", "network.feature_factor=3"
+)  # fmt: skip
 FUSION = replace(
     DEMO,
     name="fusion",
@@ -269,11 +272,10 @@ FUSION = replace(
     training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
     networks={
         "network_alone": (),
-        # the layer that fusion adds, but features of no weight
-        "features_silenced": ("network.features=ten", "network.feature_factor=0"),
         "with_ten": ("network.features=ten",),
         "with_ten_scaled": ("network.features=ten", "network.feature_factor=10"),
-        "with_all": ("network.features=all",),
+        "with_ten_standardised": ("network.features=ten", *STANDARDISED),
+        "with_all_standardised": ("network.features=all", *STANDARDISED),
         "ten_alone": ("network.features=ten", "network.kind=trees"),
         "all_alone": ("network.features=all", "network.kind=trees"),
     },

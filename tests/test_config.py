@@ -78,8 +78,8 @@ def test_a_network_differs_by_its_own_settings_and_the_command_line_is_stronger(
         10.0,
         3,
     )
-    silent = config.load("fusion", ["network.feature_factor=2"]).of_network("features_silenced")
-    assert silent.network.feature_factor == 2.0
+    louder = config.load("fusion", ["network.feature_factor=2"]).of_network("with_ten_scaled")
+    assert louder.network.feature_factor == 2.0
 
 
 def test_the_papers_variant_without_yellow_is_a_preset():

@@ -278,6 +278,12 @@ def test_too_little_memory_says_what_to_lower(tmp_path, monkeypatch):
     )
 
 
+def test_compiling_without_a_compiler_says_what_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"training.compile=true needs a C\+\+ compiler, none of g\+\+ "):
+        train_toy.train(tmp_path, dataclasses.replace(train_toy.SETTINGS, compile=True))
+
+
 # ways to learn
 
 

@@ -1,8 +1,12 @@
 """What a network computes on, and how precisely."""
 
 import os
+import shutil
 
 import torch
+from torch import nn
+
+from lib.errors import UserError
 
 
 def choose_device() -> torch.device:
@@ -38,3 +42,17 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     chosen = choose_type(precision, device)
     enabled = chosen != torch.float32
     return torch.autocast(device.type, chosen if enabled else None, enabled=enabled)
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Return the network as torch.compile makes it.
+
+    Raises
+    ------
+    UserError
+        If there is no C++ compiler, which torch needs for it.
+    """
+    names = (os.environ.get("CXX") or "g++", "c++", "clang++")
+    if not any(map(shutil.which, names)):
+        raise UserError(f"training.compile=true needs a C++ compiler, none of {' '.join(names)} was found")
+    return torch.compile(network)

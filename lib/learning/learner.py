@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lib.config import Training
 from lib.learning import distributed
 from lib.learning.dataset import Batch
-from lib.learning.devices import choose_type
+from lib.learning.devices import choose_type, compiled
 from lib.learning.losses import class_weights, make_loss, probabilities
 from lib.learning.predicting import Tally, forward
 from lib.learning.schedules import EarlyStopping, Schedule
@@ -39,7 +39,7 @@ class Learner:
             model = convert_sync_batchnorm(model)
         self.model, self.settings, self.sampler = model, settings, sampler
         self.network = model if WORLD == 1 else DistributedDataParallel(model)
-        self.network = torch.compile(self.network) if settings.compile else self.network
+        self.network = compiled(self.network) if settings.compile else self.network
         self.optimizer = torch.optim.AdamW(
             model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
