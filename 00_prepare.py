@@ -18,14 +18,15 @@ def main(argv: list[str] | None = None) -> None:
 
     data = run.config.data
     with run.hold():
-        if run.simulated:
-            simulate.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
-        index = samples.Index(*kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source))
         bad = []
-        for subset, ids in (("train", index.train_ids), ("test", index.test_ids)):
-            bad += arrays.build(
-                run.source, run.cache, subset, ids, data.sizes, data.shard_rows, run.workers, run.force
-            )
+        with run.engine():
+            if run.simulated:
+                simulate.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
+            index = samples.Index(*kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source))
+            for subset, ids in (("train", index.train_ids), ("test", index.test_ids)):
+                bad += arrays.build(
+                    run.source, run.cache, subset, ids, data.sizes, data.shard_rows, run.workers, run.force
+                )
         samples.write_index(run.index, index)
         kaggle.refuse_bad_images(bad, run.bad_images, data.max_bad_images)
         say(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")

@@ -122,6 +122,28 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_samples(array, tmp_path)
         fit(array, tmp_path, model=model)
 
 
+def test_a_spoilt_step_is_never_saved(tmp_path, monkeypatch):
+    original = Learner.learn
+
+    def spoilt(self, batch, rate):
+        loss = original(self, batch, rate)
+        if self.batch == 3:
+            self.last = (torch.tensor(torch.inf), batch, self.batch)
+        return loss
+
+    monkeypatch.setattr(Learner, "learn", spoilt)
+    settings = dataclasses.replace(train_toy.SETTINGS, checkpoint_steps=1)
+    with pytest.raises(UserError, match=r"the loss became inf in epoch 1, step 3 \(samples s\d+"):
+        train_toy.train(tmp_path, settings)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["batch"] == 2
+
+
+def test_a_state_that_is_none_is_one_line(tmp_path):
+    (tmp_path / "state.pt").write_text("nothing")
+    with pytest.raises(UserError, match=r"state.pt cannot be read \(\w+\): --force starts anew"):
+        train_toy.train(tmp_path, train_toy.SETTINGS)
+
+
 def test_the_network_normalises_raw_bytes():
     model = small_model()
     seen = []

@@ -50,3 +50,8 @@ class Augmentation:
         state = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)
         self.transform.set_random_seed(int(state[0]))
         return self.transform(image=np.ascontiguousarray(image_HWK))["image"]
+
+
+def use_one_thread() -> None:
+    """Let OpenCV keep to one thread in this process, one of several that share the cores."""
+    cv2.setNumThreads(1)

@@ -62,7 +62,7 @@ def build(
         As `read` returns it.
     """
     artifacts.make_folder(folder)
-    tasks = [task for subset in arrays for task in _tasks(subset, arrays[subset], folder.resolve(), settings)]
+    tasks = [task for subset in arrays for task in _tasks(subset, arrays[subset], folder, settings)]
     wanted = {task.path.name for task in tasks}
     for path in folder.glob("t*_*_*.csv"):
         if force or path.name not in wanted:

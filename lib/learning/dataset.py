@@ -1,6 +1,7 @@
 """Cached rows to batches: uint8 images, features, targets, row numbers, in an order that a seed fixes."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.images.arrays import ShardedArray
-from lib.images.augment import Augmentation
+from lib.images.augment import Augmentation, use_one_thread
 from lib.ranks import RANK, WORLD
 
 
@@ -158,9 +159,16 @@ def make_loader(
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_start_worker,
         # else it would draw from torch's own, whenever an epoch is begun: dropout would differ after a stop
         generator=torch.Generator(),
     )
+
+
+def _start_worker(_number: int) -> None:
+    # Ctrl-C reaches these processes too: it is for the one that trains to say when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_one_thread()
 
 
 def _collate(samples: list[tuple]) -> Batch:

@@ -43,8 +43,10 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.groups = [sampler.sizes[start : start + settings.accumulate]
-                       for start in range(0, len(sampler.sizes), settings.accumulate)]  # fmt: skip
+        self.groups = [  # the sizes of the batches of each step
+            sampler.sizes[start : start + settings.accumulate]
+            for start in range(0, len(sampler.sizes), settings.accumulate)
+        ]
         self.schedule = Schedule(settings, len(self.groups))
         self.stopping = EarlyStopping(settings.early_stopping)
         narrow = choose_type(settings.precision, self.device) == torch.float16
@@ -56,6 +58,7 @@ class Learner:
         self.loss = make_loss(settings, weight_C)
         self.epoch = self.batch = 0  # what comes next
         self.peak = 0.0  # highest rate of the epoch so far
+        self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
         self.tally = Tally(settings)
         self.history: list[dict[str, float]] = []
 
@@ -83,6 +86,7 @@ class Learner:
             self.scaler.scale(loss * share).backward()
         self.tally.add(batch, probabilities(self.settings, logits_BC), loss)
         self.batch += 1
+        self.last = (loss.detach(), batch, self.batch)
         if ends:
             self._step(rate)
         return loss.detach()
@@ -154,4 +158,5 @@ class Learner:
 
     def next_epoch(self) -> None:
         """Start a new epoch."""
-        self.epoch, self.batch, self.peak, self.tally = self.epoch + 1, 0, 0.0, Tally(self.settings)
+        self.epoch, self.batch, self.peak = self.epoch + 1, 0, 0.0
+        self.last, self.tally = None, Tally(self.settings)

@@ -6,6 +6,7 @@ whole or not at all, and loaded with ``weights_only``.
 """
 
 import math
+import pickle
 import signal
 import threading
 import time
@@ -79,6 +80,7 @@ def fit(
         _go_on(learner, state_path, identity)
 
     def save() -> None:
+        _look_at(learner.last, learner.epoch, train.dataset.source)  # never keep what is spoilt
         _save(state_path, learner.state_dict() | {"identity": identity})
 
     with _interruption() as signals, _explained_memory(settings), _tensorboard(folder) as board:
@@ -94,6 +96,11 @@ def fit(
             seconds = time.monotonic() - started
             _share_buffers(model)
             checked = evaluate(learner.judged, validation, settings, learner.loss, after_batch=heed)
+            if not math.isfinite(checked.loss):
+                raise UserError(
+                    f"the validation loss became {checked.loss} in epoch {learner.epoch + 1}: "
+                    f"lower the rate, for example --set training.learning_rate=1e-4"
+                )
             learned = learner.tally.outcome()
             learner.history.append(
                 {
@@ -136,25 +143,26 @@ def _train_epoch(
     sampler.epoch, sampler.first = learner.epoch, learner.batch
     learner.model.train()
     label = f"epoch {learner.epoch + 1} of {settings.epochs}"
-    before, done = None, sum(sampler.sizes[: learner.batch])
+    done = sum(sampler.sizes[: learner.batch])
     with Progress(len(sampler.rows), label, "images", done) as progress:
         for batch in train:
-            now = (learner.learn(batch, learner.rate), batch, learner.batch)
+            before = learner.last
+            learner.learn(batch, learner.rate)
             # looked at a step later: by then it is there, and the device need not be waited for
-            figures = _look_at(before, learner.epoch, train.dataset.source) if before else ""
-            before = now
+            figures = _look_at(before, learner.epoch, train.dataset.source)
             progress.update(sampler.sizes[learner.batch - 1], figures)
             if learner.between_steps:
                 steps = learner.schedule.position
                 if settings.checkpoint_steps and steps % settings.checkpoint_steps == 0:
                     save()
                 heed()
-    if before:
-        _look_at(before, learner.epoch, train.dataset.source)
+    _look_at(learner.last, learner.epoch, train.dataset.source)
 
 
-def _look_at(step: tuple[torch.Tensor, Batch, int], epoch: int, source: Source) -> str:
+def _look_at(step: tuple[torch.Tensor, Batch, int] | None, epoch: int, source: Source) -> str:
     """Return a step's loss for the progress bar; refuse one that is not finite."""
+    if step is None:
+        return ""
     loss, batch, number = step[0].item(), step[1], step[2]
     if math.isfinite(loss):
         return f"loss {loss:.4f}"
@@ -253,7 +261,10 @@ def _save(path: Path, value: Any) -> None:
 
 def _go_on(learner: Learner, path: Path, identity: str) -> None:
     """Restore what an interrupted try saved, if it was of the same settings and inputs."""
-    state = torch.load(path, map_location=learner.device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=learner.device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}): --force starts anew") from None
     if state["identity"] == identity:
         learner.load_state_dict(state)
         within = (
