@@ -84,7 +84,7 @@ class Network:
     weights_file: str = setting("", "pretrained: take them from this file instead of the hub")
     fourth_channel: str = setting(
         "timm",
-        "pretrained: yellow's first weights, timm's own, zero, or copied from blue (Liu)",
+        "yellow's first weights: timm's own, zero, or copied from blue (Liu)",
         ("timm", "zero", "copy"),
     )
     dropout: float = setting(

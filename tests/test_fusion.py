@@ -9,7 +9,7 @@ from lib.learning import boosting, models, training
 from lib.learning.dataset import Source, make_loader
 from lib.learning.devices import make_deterministic
 from lib.learning.fusion import FeatureScaler, Fusion
-from lib.learning.predicting import evaluate
+from lib.learning.inference import evaluate
 from lib.results.metrics import macro_f1
 
 NAN, INF = np.nan, np.inf

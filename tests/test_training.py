@@ -17,8 +17,8 @@ from lib.images import arrays
 from lib.learning import models, rate_finder, training
 from lib.learning.dataset import Source, make_loader
 from lib.learning.devices import autocast, make_deterministic
+from lib.learning.inference import eight_views, evaluate
 from lib.learning.learner import Learner
-from lib.learning.predicting import eight_views, evaluate
 from tests import train_toy
 from tests.conftest import ROOT, write_kaggle
 

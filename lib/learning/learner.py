@@ -14,8 +14,8 @@ from lib.config import Training
 from lib.learning import distributed
 from lib.learning.dataset import Batch
 from lib.learning.devices import choose_type, compiled
+from lib.learning.inference import Tally, forward
 from lib.learning.losses import class_weights, make_loss, probabilities
-from lib.learning.predicting import Tally, forward
 from lib.learning.schedules import EarlyStopping, Schedule
 from lib.ranks import LEADS, RANK, WORLD
 

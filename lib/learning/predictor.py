@@ -12,7 +12,7 @@ from lib.images.augment import Augmentation
 from lib.learning import boosting, models, training
 from lib.learning.dataset import Source, make_loader, rarity
 from lib.learning.devices import choose_device, make_deterministic
-from lib.learning.predicting import evaluate
+from lib.learning.inference import evaluate
 from lib.ranks import WORLD
 
 

@@ -27,8 +27,8 @@ from lib.console import Progress, say
 from lib.errors import UserError
 from lib.learning import distributed
 from lib.learning.dataset import Batch, Source
+from lib.learning.inference import evaluate
 from lib.learning.learner import Learner
-from lib.learning.predicting import evaluate
 from lib.ranks import LEADS, WORLD
 
 # what an epoch is judged by: column of the history, and the sign with which more is better

@@ -269,9 +269,11 @@ def features_by_class(path: Path, by_class: pd.DataFrame, truth_NC: np.ndarray, 
         As `lib.results.separation.by_class` returns it.
     truth_NC : ndarray of shape (N, C), bool
     """
-    blocks = [[CLASSES[c] for c in GROUPS[group] if CLASSES[c] in by_class.index] for group in GROUPS]
-    blocks = [block for block in blocks if block]
-    order = [name for block in blocks for name in block]
+    blocks = {
+        group: [CLASSES[c] for c in classes if CLASSES[c] in by_class.index]
+        for group, classes in GROUPS.items()
+    }
+    order = [name for block in blocks.values() for name in block]
     values = by_class.loc[order].to_numpy()
     with _figure(path, size=(2.6 + 0.5 * values.shape[1], 2.2 + 0.25 * len(order))) as (figure, axes):
         picture = axes.imshow(values, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
@@ -287,8 +289,13 @@ def features_by_class(path: Path, by_class: pd.DataFrame, truth_NC: np.ndarray, 
         axes.set_xticks(range(len(meanings)), meanings, rotation=40, ha="right", rotation_mode="anchor")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        for edge in np.cumsum([len(block) for block in blocks])[:-1]:
-            axes.axhline(edge - 0.5, color="white", linewidth=4)
+        edge = -0.5
+        for group, block in blocks.items():
+            if block:
+                axes.axhline(edge, color="white", linewidth=4)
+                middle = edge + len(block) / 2
+                axes.text(values.shape[1] - 0.35, middle, group, rotation=270, va="center", fontweight="bold")
+            edge += len(block)
         figure.suptitle(
             f"Which feature tells which class: {data}", fontsize=10, fontweight="bold", x=0.01, ha="left"
         )
