@@ -134,6 +134,8 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
 def test_a_dask_cluster_gives_the_same_arrays_and_table(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     options = ["--preset", "smoke", "--set", "simulation.train_samples=40", "data.shard_rows=8", "--work"]
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # the cluster would set them for good
     # in this process nothing may be measured; the cluster's have modules of their own
     monkeypatch.setattr(feature_table, "measure", None)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

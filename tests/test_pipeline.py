@@ -146,7 +146,7 @@ def test_later_stages_name_their_makers_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "dmeo"), "unknown preset 'dmeo'; there are demo smoke strong"),
+        (("--preset", "dmeo"), "unknown preset 'dmeo'; there are demo smoke fusion strong liu"),
         (("--set", "training.epoch=3"), "training has no field 'epoch' (did you mean epochs?)"),
         (("--run", "../x"), "'../x' is no name for a run or preset: expected letters, digits and . _ -"),
         (("--workers", "0"), "--workers 0: expected at least 1"),
@@ -289,7 +289,8 @@ def test_an_interrupted_training_says_so_and_goes_on(tmp_path, number, code):
     raw = write_kaggle(tmp_path / "raw", train=60)
     options = ["--preset", "smoke", "--data", str(raw), "--work", str(tmp_path), *TINY[:-1]]
     call("00_prepare", *options)
-    command = [sys.executable, "-u", str(ROOT / "02_train_cnn.py"), *options, "training.epochs=60"]
+    options = [*options, "training.epochs=60", "--network", "baseline"]
+    command = [sys.executable, "-u", str(ROOT / "02_train_cnn.py"), *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # a shell that starts the tests in the background lets them ignore SIGINT
@@ -304,7 +305,7 @@ def test_an_interrupted_training_says_so_and_goes_on(tmp_path, number, code):
     assert (
         error == "02_train_cnn: interrupted; what is finished is kept, the same command goes on from there\n"
     )
-    done = run_script("02_train_cnn", *options, "training.epochs=60")
+    done = run_script("02_train_cnn", *options)
     assert done.returncode == 0, done.stderr
     going_on = re.search(r"going on after epoch (\d+)", done.stdout)
     assert 1 <= int(going_on[1]) < 60
