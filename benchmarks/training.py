@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--samples", type=int, default=320)
     parser.add_argument("--workers", type=int, default=8, help="loading processes, where there is a GPU")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     chosen = [
         f"data.sizes={options.size}", f"training.size={options.size}",

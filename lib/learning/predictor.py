@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from lib.config import Config
 from lib.console import say
-from lib.images.augment import Augmentation
+from lib.images.augment import Augmentation, use_one_thread
 from lib.learning import boosting, models, training
 from lib.learning.dataset import Source, make_loader, rarity
 from lib.learning.devices import choose_device, make_deterministic
@@ -82,6 +82,8 @@ def start(
     device = choose_device()
     # on a CPU they would fight for cores; on GPUs the processes of a machine share them
     workers = min(workers // WORLD or 1, 16) if device.type == "cuda" else 0
+    if not workers:
+        use_one_thread()  # the network has the others
     make_deterministic(chosen.seed)
     features = None if train.features is None else train.features.iloc[rows]
     classes = train.truth_NC.shape[1]
