@@ -4,7 +4,7 @@ The yardstick is the code that Liu, Zhang and Zhou published: 8 seconds a sample
 With --reference, the slow implementation of the tests is held beside (it needs the tests' packages).
 
 Run     python benchmarks/features.py --data FOLDER
-        (FOLDER in Kaggle's layout; without --data, 60 simulated samples of 512 px are made first)
+        (FOLDER in Kaggle's layout; without --data, 100 simulated samples of 512 px are made first)
 """
 
 import argparse
@@ -128,7 +128,7 @@ def main() -> None:
         folder = Path(name)
         source = options.data or folder / "simulated"
         if not options.data:
-            simulate.write_dataset(source, train_samples=60, test_samples=0, size=512, seed=0, workers=2)
+            simulate.write_dataset(source, train_samples=60, test_samples=40, size=512, seed=0, workers=2)
         images = load(source, options.limit)
         time_each(images)
         agreement(images)

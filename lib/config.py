@@ -233,7 +233,7 @@ STRONG = Config(
 DEMO = Config(
     name="demo",
     purpose="simulated cells, small images and network: the whole pipeline on two CPU cores",
-    cost="5 minutes on 2 CPU cores, 1.7 GB of memory",
+    cost="5 minutes on 2 CPU cores, 2.2 GB of memory",
     score="macro-F1 0.281 on its simulated test set (guessing: about 0.06)",
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
@@ -263,7 +263,7 @@ FUSION = replace(
     DEMO,
     name="fusion",
     purpose="simulated cells: do biological features help a network, and what do they tell alone?",
-    cost="15 minutes on 2 CPU cores, 2 GB of memory",
+    cost="15 minutes on 2 CPU cores; simulating takes 1 more",
     score="see the README: a comparison, not an entry",
     simulation=Simulation("fusion", train_samples=3000, test_samples=1500, size=256, visibility=2.0),
     data=Data(sizes=(256, 96)),
