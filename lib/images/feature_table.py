@@ -68,9 +68,8 @@ def build(
         if force or path.name not in wanted:
             path.unlink(missing_ok=True)
     waiting = [task for task in tasks if not task.path.exists()]
-    total, done = sum(map(len, tasks)), sum(map(len, tasks)) - sum(map(len, waiting))
-    label = "features"
-    with Progress(total, label, "samples", done) as progress:
+    total = sum(map(len, tasks))
+    with Progress(total, "features", "samples", done=total - sum(map(len, waiting))) as progress:
         for _ in parallel.run(measure_shard, waiting, workers, progress):
             pass
     table = pd.concat((pd.read_csv(task.path) for task in tasks), ignore_index=True)
@@ -117,7 +116,8 @@ def read(path: Path, index: Index, columns: str = "all") -> pd.DataFrame:
         ) from None
     ids = index.train_ids + index.test_ids
     if list(table.index) != ids:
-        strange = next((id_ for id_ in table.index if id_ not in set(ids)), None)
+        known = set(ids)
+        strange = next((sample for sample in table.index if sample not in known), None)
         what = (
             f"holds the id {strange}, which" if strange else "lacks ids, or has others in another order, that"
         )
