@@ -1,25 +1,32 @@
 """Stage 04: choose each class's threshold on validation, and judge every predictor.
 
-Reads   outputs/<run>/predictions/<predictor>/, split.csv, statistics.json
+Reads   outputs/<run>/predictions/<predictor>/, split.csv, statistics.json; with a hierarchy also its
+        networks/<network>/*.npz
 Writes  outputs/<run>/thresholds/<predictor>.json, evaluation/<predictor>_{classes,summary}.csv,
-        figures/f1_<predictor>.png; preset liu: evaluation/table_1.csv
+        evaluation/predictors.csv, figures/{f1,scores}_<predictor>.png, figures/predictors.png; with a
+        hierarchy evaluation/{groups,within_groups}.csv and figures/{groups,within_groups,advantages}.png;
+        preset liu: evaluation/table_1.csv; preset hoogenboom: evaluation/averages.csv
 Run     python 04_threshold.py --preset demo
 """
 
-from lib import artifacts, samples, stage
+from lib import artifacts, grouping, samples, stage
 from lib.console import say
 
 
 def main(argv: list[str] | None = None) -> None:
     run = stage.begin(stage.parser(__doc__), argv)
-    from lib.results import evaluation, figures, papers, predictions, thresholds
+    from lib.results import evaluation, hierarchy, papers, predictions, score_figures, thresholds
 
-    settings = run.config.threshold
+    settings, folder = run.config.threshold, run.folder / "evaluation"
+    groups = grouping.read(run.config.hierarchy.grouping)
     with run.hold():
         index = samples.read_index(run.index)
         subsets = samples.read_subsets(run.split, index)
+        judge = "holdout" if "holdout" in subsets else "validation"
+        on = f"{judge}, {run.data_name}"
         classes = artifacts.read_json(artifacts.require(run.statistics, "00_prepare.py"))["classes"]
-        for predictor in predictions.predictors(run.folder / "predictions"):
+        predictors = predictions.predictors(run.folder / "predictions")
+        for predictor in predictors:
             tables = {
                 subset: artifacts.require(run.predictions(predictor, subset), "02_train_cnn.py")
                 for subset in subsets
@@ -38,21 +45,33 @@ def main(argv: list[str] | None = None) -> None:
             thresholds_C = thresholds.tune(*judged["validation"], settings)
             per_class, summary = evaluation.evaluate(judged, thresholds_C, settings.fixed, classes)
             artifacts.write_json(run.thresholds(predictor), thresholds.as_table(thresholds_C))
-            artifacts.write_text(classes_csv, per_class.round(6).to_csv(index=False))
-            artifacts.write_text(summary_csv, summary.round(6).to_csv(index=False))
-            judge = "holdout" if "holdout" in subsets else "validation"
-            figures.class_f1(
-                run.figure(f"f1_{predictor}"), per_class, judge, f"{predictor}: {judge}, {run.data_name}"
-            )
+            artifacts.write_csv(classes_csv, per_class)
+            artifacts.write_csv(summary_csv, summary)
+            score_figures.class_f1(run.figure(f"f1_{predictor}"), per_class, judge, f"{predictor}: {on}")
+            chosen = per_class[(per_class["subset"] == judge) & (per_class["decision"] == "fixed")]
+            title = f"{predictor}, {settings.fixed:g} for all classes: {on}"
+            score_figures.class_scores(run.figure(f"scores_{predictor}"), chosen, groups, title)
             step.finish()
-            say(evaluation.describe(predictor, summary, len(classes), settings.fixed))
+
+        table = evaluation.side_by_side(folder, predictors)
+        artifacts.write_csv(folder / "predictors.csv", table)
+        score_figures.predictors(run.figure("predictors"), table, judge, settings.fixed, f"Predictors: {on}")
+        say(evaluation.describe(table, judge, len(classes), settings.fixed))
+        if run.config.hierarchy.train in ("stages", "all"):
+            parts = hierarchy.Parts(
+                run.folder / "networks", run.config.hierarchy, groups, index, subsets, classes
+            )
+            baseline = next(iter(run.config.networks))
+            parts.report(run.folder, judge, baseline, settings.fixed, on)
         if run.config.name == "liu":
             scores = evaluation.test_scores(run.folder, index, run.solution, settings.fixed)
-            table = papers.liu_table(run.folder, scores)
-            artifacts.write_text(
-                run.folder / "evaluation" / "table_1.csv", table.round(6).to_csv(index=False)
-            )
-            say(papers.describe(table, run.data_name))
+            rows = papers.liu_table(run.folder, scores)
+            artifacts.write_csv(folder / "table_1.csv", rows)
+            say(papers.describe_liu(rows, run.data_name))
+        if run.config.name == "hoogenboom":
+            rows = papers.hoogenboom_table(table, judge)
+            artifacts.write_csv(folder / "averages.csv", rows)
+            say(papers.describe_hoogenboom(rows, on))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pandas as pd
 from simulated_runs import judge, run_stages
 from sklearn.metrics import average_precision_score
 
-from lib import config
+from lib import presets
 from lib.results.metrics import macro_f1
 
 ENOUGH = 5  # test samples that a class needs for an average precision
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for data and outputs")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    networks, rows = config.PRESETS["fusion"].networks, []
+    networks, rows = presets.PRESETS["fusion"].networks, []
     for seed in range(options.seeds):
         run = f"fusion_{seed}"
         given = ["--preset", "fusion", "--work", str(options.work), "--run", run]

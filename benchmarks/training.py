@@ -14,18 +14,22 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import config
+from lib import presets
 from lib.images import arrays, kaggle, simulate
 from lib.labels import target_matrix
 from lib.learning import predictor
-from lib.learning.dataset import Batch, Source
+from lib.learning.dataset import Batch
 from lib.learning.learner import Learner
+from lib.learning.material import Material, Source
+from lib.learning.tasks import Task
+from lib.samples import Index
 
 
 def seconds_of(learner: Learner, batches: Iterable[Batch]) -> float:
@@ -57,7 +61,7 @@ def main() -> None:
         f"data.sizes={options.size}", f"training.size={options.size}",
         f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}",
     ]  # fmt: skip
-    settings = config.load("demo", chosen)
+    settings = presets.load("demo", chosen)
     with tempfile.TemporaryDirectory() as folder:
         raw, cache = Path(folder) / "raw", Path(folder) / "cache"
         simulate.write_dataset(
@@ -65,9 +69,13 @@ def main() -> None:
         )
         ids, targets = kaggle.read_labels(raw)
         arrays.build(raw, cache, "train", ids, (options.size,), 256, workers=2)
-        source = Source(arrays.ShardedArray(cache / f"train_{options.size}"), ids, target_matrix(targets))
-        statistics_K = source.array.channel_statistics(np.arange(len(ids)))
-        model, loader = predictor.start(settings, source, np.arange(len(ids)), statistics_K, options.workers)
+        source = Source(arrays.ShardedArray(cache / f"train_{options.size}"), ids)
+        rows = np.arange(len(ids))
+        channels = source.array.channel_statistics(rows)
+        material = Material(Index(ids, targets, []), {}, list(rows), channels, source, source, {})
+        run = SimpleNamespace(config=settings, workers=options.workers)
+        task = Task("benchmark", run, material, target_matrix(targets), rows, rows, None, None)
+        model, loader = predictor.start(task)
         learner = Learner(model, settings.training, loader)
         first = Batch(*(tensor.to(learner.device) for tensor in next(iter(loader))))
         ratios = []

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from lib.errors import UserError
 from lib.ranks import LEADS
 
@@ -75,6 +78,11 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of numbers as CSV, six digits after the point, whole or not at all."""
+    write_text(path, table.round(6).to_csv(index=False))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=1) + "\n")
@@ -100,9 +108,23 @@ def fingerprint_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
+def fingerprint_arrays(*arrays: np.ndarray) -> str:
+    """Return 16 hex digits that stand for the values and shapes of arrays."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold a folder for this process; the system lets go of it however the process ends.
+
+    Parameters
+    ----------
+    shared : bool
+        Together with others that hold it so: who does not, is kept out.
 
     Raises
     ------
@@ -115,7 +137,7 @@ def lock(folder: Path) -> Iterator[None]:
     make_folder(folder)
     with (folder / ".lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise UserError(

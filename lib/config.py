@@ -1,7 +1,7 @@
-"""Every number that a run may use: frozen presets, and overrides checked against them.
+"""Every setting that a run may have: what it means, which values it takes, what contradicts what.
 
-A preset shows only its difference from another one. Settings are grouped by what they decide, so
-that each stage can name the groups that its result depends on.
+Settings are grouped by what they decide, so that each stage can name the groups that its result
+depends on. `lib.presets` holds their values.
 """
 
 import dataclasses
@@ -80,6 +80,11 @@ class Network:
     )
     architecture: str = setting("resnet34", "a timm model by name")
     channels: str = setting("RGBY", "what it sees: all channels, or no yellow", ("RGBY", "RGB"))
+    normalisation: str = setting(
+        "standard",
+        "of the input: by the training rows' mean and deviation, or to [0, 1] (Hoogenboom)",
+        ("standard", "unit"),
+    )
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
     weights_file: str = setting("", "pretrained: take them from this file instead of the hub")
     fourth_channel: str = setting(
@@ -102,7 +107,9 @@ class Network:
         ("paper", "equal"),
     )
     feature_factor: float = setting(1.0, "of all scaled and weighted features", low=0, high=1000)
-    fusion_width: int = setting(256, "outputs of the layer after joining", low=1)
+    fusion_width: int = setting(
+        256, "outputs of the layer after joining, and of the first layer of a joint hierarchy's heads", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,33 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Hierarchy:
+    """What stage 03 trains: networks that ask for groups of labels first, then for labels."""
+
+    train: str = setting(
+        "none",
+        "nothing; a network for the groups and one for each group's labels (Hoogenboom); "
+        "one network with a head a group; or both",
+        ("none", "stages", "joint", "all"),
+    )
+    grouping: str = setting(
+        "atlas",
+        "the atlas's three groups; two, with cytoplasm and secretory as one; or a CSV file: group,label",
+    )
+    stage_1: str = setting(
+        "multi_label",
+        "an output for each group, or for each combination of groups; with both, the former routes",
+        ("multi_label", "single_label", "both"),
+    )
+    other: str = setting(
+        "without",
+        "stage 2 without or with an output and samples for what is not of the group, or both",
+        ("without", "with", "both"),
+    )
+    transfer: bool = setting(True, "stage 2 starts from stage 1's weights")
+
+
+@dataclass(frozen=True)
 class Threshold:
     """From probabilities to yes and no."""
 
@@ -176,8 +210,8 @@ class Threshold:
 class Config:
     """One preset: a name, what it is for, and its settings by group.
 
-    `networks` names what stage 02 trains, each with the overrides that make it differ; `overrides` are
-    those of the command line.
+    `networks` names what stage 02 trains, each with the overrides that make it differ; `parts` does so for
+    the hierarchy's networks of stage 03; `overrides` are those of the command line.
     """
 
     name: str
@@ -190,13 +224,22 @@ class Config:
     features: Features = Features()
     network: Network = Network()
     training: Training = Training()
+    hierarchy: Hierarchy = Hierarchy()
     threshold: Threshold = Threshold()
     networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
 
     def of_network(self, name: str) -> "Config":
         """Return the settings of one of the networks; what the command line says is stronger."""
-        return _override(PRESETS[self.name], (*self.networks[name], *self.overrides))
+        return override(self, self.networks[name])
+
+    def of_part(self, name: str) -> "Config":
+        """Return the settings of one of the hierarchy's networks: of `PARTS`."""
+        own = override(self, self.parts.get(name, ()))
+        if name == "stage_1_single":  # one combination of groups a sample
+            own = replace(own, training=replace(own.training, loss="cross_entropy"))
+        return own
 
     @property
     def is_network(self) -> bool:
@@ -218,123 +261,32 @@ class Config:
         return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
 
 
+PARTS = ("stage_1", "stage_1_single", "stage_2", "joint")
 GROUPS = {item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)}
 
-STRONG = Config(
-    name="strong",
-    purpose="Kaggle's images: what a competitor would start from on one GPU",
-    cost="45 GB of arrays; hours on one large GPU",
-    score="not measured yet: Kaggle's images were not to be had",
-    data=Data(sizes=(512,)),
-    split=Split(validation=0.1, holdout=0.1),
-    network=Network(architecture="resnet34", pretrained=True, dropout=0.5),
-    training=Training(size=512, epochs=24, batch_size=32, learning_rate=1e-3, cycle_epochs=24.0),
-)
-DEMO = Config(
-    name="demo",
-    purpose="simulated cells, small images and network: the whole pipeline on two CPU cores",
-    cost="5 minutes on 2 CPU cores, 2.2 GB of memory",
-    score="macro-F1 0.281 on its simulated test set (guessing: about 0.06)",
-    simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
-    data=Data(sizes=(128,)),
-    split=Split(validation=0.2, holdout=0.2),
-    network=Network(architecture="resnet18"),
-    training=Training(size=128, epochs=16, batch_size=32, learning_rate=1e-3, cycle_epochs=16.0),
-    networks={
-        "baseline": (),
-        "features_alone": ("network.features=ten", "network.kind=trees"),
-    },
-)
-SMOKE = replace(
-    DEMO,
-    name="smoke",
-    purpose="the same in under a minute, for tests; its score means nothing",
-    cost="under a minute on 2 CPU cores",
-    score="means nothing",
-    simulation=Simulation("smoke", train_samples=96, test_samples=24, size=64, visibility=2.0),
-    data=Data(sizes=(64,), shard_rows=32),
-    network=Network(architecture="resnet10t"),
-    training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
-)
-STANDARDISED = (
-    "network.feature_scaling=standard", "network.feature_weights=equal", "network.feature_factor=3"
-)  # fmt: skip
-FUSION = replace(
-    DEMO,
-    name="fusion",
-    purpose="simulated cells: do biological features help a network, and what do they tell alone?",
-    cost="15 minutes on 2 CPU cores; simulating takes 1 more",
-    score="see the README: a comparison, not an entry",
-    simulation=Simulation("fusion", train_samples=3000, test_samples=1500, size=256, visibility=2.0),
-    data=Data(sizes=(256, 96)),
-    split=Split(validation=0.2),
-    features=Features(columns="all"),
-    training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
-    networks={
-        "network_alone": (),
-        "with_ten": ("network.features=ten",),
-        "with_ten_scaled": ("network.features=ten", "network.feature_factor=10"),
-        "with_ten_standardised": ("network.features=ten", *STANDARDISED),
-        "with_all_standardised": ("network.features=all", *STANDARDISED),
-        "ten_alone": ("network.features=ten", "network.kind=trees"),
-        "all_alone": ("network.features=all", "network.kind=trees"),
-    },
-)
-RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "training.epochs=50")
-LIU = Config(
-    name="liu",
-    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, the rows of table 1 and the networks of section 6.3",
-    cost="54 GB of arrays; a day on one large GPU",
-    score="not measured yet: Kaggle's images were not to be had",
-    data=Data(sizes=(512, 224)),
-    split=Split(validation=0.2),
-    features=Features(denoise="paper"),
-    network=Network(architecture="resnet34", pretrained=True, fourth_channel="copy"),
-    training=Training(
-        size=224,
-        epochs=40,
-        batch_size=64,
-        learning_rate=0.01,
-        cycle_epochs=10.0,
-        weight_decay=0.0,
-        keep="last",
-    ),
-    networks={
-        "zero_20": ("network.fourth_channel=zero", "training.epochs=20"),
-        "zero": ("network.fourth_channel=zero",),
-        "copied": ("training.tta=true",),
-        "copied_dropout": ("network.dropout=0.5",),
-        "rgb_512": RGB_512,
-        "rgb_512_with_ten": (*RGB_512, "network.features=ten"),
-    },
-)
-PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, FUSION, STRONG, LIU)}
 
-
-def load(preset: str, overrides: list[str]) -> Config:
-    """Return a preset with ``group.field=value`` overrides applied, all checked.
+def override(base: Config, overrides: tuple[str, ...]) -> Config:
+    """Return settings with ``group.field=value`` overrides, beneath those that they have already.
 
     Raises
     ------
     UserError
-        For an unknown preset, group or field, a value of the wrong type or outside its range, or
-        settings that contradict each other; the message lists what is valid.
+        For an unknown group or field, or a value of the wrong type or outside its range; the message
+        lists what is valid.
     """
-    if preset not in PRESETS:
-        raise UserError(f"unknown preset {preset!r}; there are {' '.join(PRESETS)}")
-    config = _override(PRESETS[preset], tuple(overrides))
-    for variant in (config, *map(config.of_network, config.networks)):
-        check(variant)
-    return config
-
-
-def _override(base: Config, overrides: tuple[str, ...]) -> Config:
     changes: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    for override in overrides:
-        group, name, value = _parse_override(override)
+    for text in (*overrides, *base.overrides):
+        group, name, value = _parse_override(text)
         changes[group][name] = value
     groups = {group: replace(getattr(base, group), **fields) for group, fields in changes.items()}
-    return replace(base, **groups, overrides=overrides)
+    return replace(base, **groups)
+
+
+def check_hierarchy(config: Config) -> None:
+    """Raise a `UserError` for settings of one of the hierarchy's networks that contradict each other."""
+    if not config.is_network:
+        raise UserError(f"hierarchy.train={config.hierarchy.train} is for networks, not network.kind=trees")
+    check(config)
 
 
 def check(config: Config) -> None:
@@ -373,18 +325,6 @@ def check(config: Config) -> None:
             f"split.validation={split.validation} and split.holdout={split.holdout} leave nothing "
             f"to train on: together they must stay below 1"
         )
-
-
-def describe_presets() -> str:
-    """Return the text of ``--help`` on presets."""
-    lines = ["presets:"]
-    for preset in PRESETS.values():
-        lines += [
-            f"  {preset.name:<12}{preset.purpose}",
-            f"  {'':<12}cost:  {preset.cost}",
-            f"  {'':<12}score: {preset.score}",
-        ]
-    return "\n".join(lines)
 
 
 def describe_settings(config: Config) -> str:

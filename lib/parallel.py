@@ -1,6 +1,11 @@
 """The same function over many tasks, in several processes or on a Dask cluster, with one progress bar."""
 
+import os
+import queue
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,3 +84,60 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
 
 def _counted(function: Callable, task: Any) -> tuple[int, Any]:
     return (len(task) if hasattr(task, "__len__") else 1), function(task)
+
+
+def programs(
+    commands: dict[str, list[str]], at_once: int, environment: Callable[[int, int], dict[str, str]]
+) -> None:
+    """Run programs, some at once, and show their lines, each behind its name.
+
+    An interruption is passed on to those that run, and waited for.
+
+    Parameters
+    ----------
+    commands : dict of list of str
+        By name.
+    environment : callable
+        Of the place that a program runs in, 0 to `at_once` - 1, and `at_once`: what it finds in its
+        environment besides what this process does.
+
+    Raises
+    ------
+    UserError
+        If programs end with an error; the others are brought to their end first.
+    """
+    places: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for place in range(at_once):
+        places.put(place)
+    running: dict[str, subprocess.Popen] = {}
+    stopping = threading.Event()
+
+    def one(name: str) -> int:
+        place = places.get()
+        try:
+            if stopping.is_set():
+                return 0
+            own = os.environ | environment(place, at_once)
+            with subprocess.Popen(
+                commands[name], env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,  # Ctrl-C comes through this process, once
+            ) as process:  # fmt: skip
+                running[name] = process
+                for line in process.stdout:
+                    say(f"[{name}] {line.rstrip()}")
+            del running[name]
+            return process.returncode
+        finally:
+            places.put(place)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        results = {name: pool.submit(one, name) for name in commands}
+        try:
+            failed = [name for name, result in results.items() if result.result()]
+        except KeyboardInterrupt:
+            stopping.set()
+            for process in list(running.values()):
+                process.terminate()
+            raise
+    if failed:
+        raise UserError(f"failed: {', '.join(failed)}; the lines above say why. What is finished is kept")

@@ -6,15 +6,15 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lib import artifacts, config, console, parallel
-from lib.config import Config
+from lib import artifacts, console, parallel, presets
+from lib.config import Config, describe_settings
 from lib.errors import UserError
 from lib.ranks import LEADS
 
@@ -51,20 +51,27 @@ class Run:
     folder: Path
     options: argparse.Namespace
 
-    def networks(self) -> dict[str, "Run"]:
-        """Return this run with the settings of each network that ``--network`` names, or of all, by name.
+    def of_network(self, name: str) -> "Run":
+        """Return this run with the settings of one of the networks of stage 02."""
+        return replace(self, config=self.config.of_network(name))
+
+    def of_part(self, name: str) -> "Run":
+        """Return this run with the settings of one of the hierarchy's networks, of stage 03."""
+        return replace(self, config=self.config.of_part(name))
+
+    def chosen(self, known: Iterable[str]) -> list[str]:
+        """Return which of the known networks ``--network`` names, or all.
 
         Raises
         ------
         UserError
-            If the preset has no network of that name.
+            If one is not known.
         """
-        known = self.config.networks
-        names = self.options.network or list(known)
-        for name in names:
+        known = list(known)
+        for name in self.options.network or ():
             if name not in known:
                 raise UserError(f"--network {name}: preset {self.config.name} has {' '.join(known)}")
-        return {name: replace(self, config=self.config.of_network(name)) for name in names}
+        return self.options.network or known
 
     @property
     def workers(self) -> int:
@@ -149,17 +156,20 @@ class Run:
         """Send what is done in several processes to the Dask cluster that the command line names."""
         return parallel.dask(self.options.dask)
 
-    def hold(self) -> AbstractContextManager[None]:
-        """Keep other processes out of this run's folder."""
-        return artifacts.lock(self.folder)
+    def hold(self, shared: bool = False) -> AbstractContextManager[None]:
+        """Keep other processes out of this run's folder; shared: but those that share it too."""
+        return artifacts.lock(self.folder, shared)
+
+    def manifest(self, step: str) -> Path:
+        """Where the manifest of a step is."""
+        return self.folder / "manifests" / f"{step.replace(' ', '_')}.json"
 
     def step(
         self, name: str, groups: list[str], inputs: dict[str, str], outputs: list[Path]
     ) -> artifacts.Step:
         """Describe a step of this run that depends on groups of settings and on inputs."""
         settings = {key: value for group in groups for key, value in self.config.group(group).items()}
-        manifest = self.folder / "manifests" / f"{name.replace(' ', '_')}.json"
-        return artifacts.Step(name, manifest, settings, inputs, outputs)
+        return artifacts.Step(name, self.manifest(name), settings, inputs, outputs)
 
 
 def prints(*paths: Path) -> dict[str, str]:
@@ -171,7 +181,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     """Return the options that all stages share; a script may add its own."""
     result = argparse.ArgumentParser(
         description=description,
-        epilog=config.describe_presets() + "\n\n--settings lists every field that --set takes.",
+        epilog=presets.describe() + "\n\n--settings lists every field that --set takes.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -219,14 +229,29 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
+def network_parser(description: str) -> argparse.ArgumentParser:
+    """Return `parser` with the options of the stages that train networks."""
+    result = parser(description)
+    result.add_argument("--network", nargs="+", metavar="NAME", help="which of the networks; default: all")
+    result.add_argument(
+        "--parallel",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N networks at once, each in a process and on a GPU of its own; default: one by one",
+    )
+    return result
+
+
 def begin(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run:
     """Read the command line and say which run it is.
 
     Without ``--preset`` it goes on with what the run was begun with, if there is such a run.
     """
     options = parser.parse_args(argv)
-    if options.workers < 1:
-        raise UserError(f"--workers {options.workers}: expected at least 1")
+    for name in ("workers", "parallel"):
+        if getattr(options, name, 1) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: expected at least 1")
     for name in filter(None, (options.run, options.preset)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"{name!r} is no name for a run or preset: expected letters, digits and . _ -")
@@ -239,9 +264,9 @@ def begin(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
         begun = artifacts.read_json(folder / "run.json")
         preset, overrides = begun["preset"], begun["set"] + overrides
         data = data or (begun["data"] and Path(begun["data"]))
-    settings = config.load(preset, overrides)
+    settings = presets.load(preset, overrides)
     if options.settings:
-        print(config.describe_settings(settings))
+        print(describe_settings(settings))
         raise SystemExit(0)
     simulated = data is None and bool(settings.simulation.name)
     source = data or work / "data" / settings.simulation.name

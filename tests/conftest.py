@@ -55,7 +55,7 @@ def run_script(script: str, *options: object, **arguments: object) -> subprocess
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **arguments)
 
 
-STAGES = ("00_prepare", "01_features", "02_train_cnn", "04_threshold", "05_submit")
+STAGES = ("00_prepare", "01_features", "02_train_cnn", "03_train_hier", "04_threshold", "05_submit")
 
 
 @pytest.fixture(scope="session")

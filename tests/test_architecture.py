@@ -9,18 +9,20 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 
-GROUND = {"errors", "labels", "ranks", "console", "parallel", "artifacts", "samples"}
+GROUND = {"errors", "labels", "ranks", "console", "parallel", "artifacts", "samples", "grouping"}
 MAY_IMPORT = {
     "ground": {"ground"},
     "config": {"ground"},
-    "stage": {"ground", "config"},
+    "presets": {"ground", "config"},
+    "stage": {"ground", "config", "presets"},
     "images": {"ground", "config", "images"},  # pixels, no torch
     "results": {"ground", "config", "results"},  # numbers about predictions, no torch, no pixels
-    "learning": {"ground", "config", "images", "results", "learning"},
+    "learning": {"ground", "config", "stage", "images", "results", "learning"},
 }
 FOREIGN = {
     "ground": {"torch", "timm", "cv2", "matplotlib", "sklearn"},
     "config": {"torch", "timm", "cv2", "matplotlib", "numpy", "pandas"},
+    "presets": {"torch", "timm", "cv2", "matplotlib", "numpy", "pandas"},
     "stage": {"torch", "timm", "cv2", "matplotlib"},
     "images": {"torch", "timm", "matplotlib"},
     "results": {"torch", "timm", "cv2", "albumentations"},

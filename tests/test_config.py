@@ -2,27 +2,27 @@ import dataclasses
 
 import pytest
 
-from lib import config
+from lib import config, presets
 from lib.errors import UserError
 from lib.results import papers
 
 
 def test_presets_are_valid_and_frozen():
-    for name, preset in config.PRESETS.items():
+    for name, preset in presets.PRESETS.items():
         assert preset.name == name and preset.purpose and preset.cost
         config.check(preset)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.DEMO.training.epochs = 3
+        presets.DEMO.training.epochs = 3
 
 
 def test_overrides_are_typed_and_leave_the_preset_alone():
-    chosen = config.load(
+    chosen = presets.load(
         "smoke", ["training.epochs=7", "data.sizes=64,32", "network.pretrained=True", "split.holdout=0"]
     )
     assert (chosen.training.epochs, chosen.data.sizes, chosen.network.pretrained) == (7, (64, 32), True)
     assert chosen.split.holdout == 0.0 and isinstance(chosen.split.holdout, float)
-    assert chosen.training.batch_size == config.SMOKE.training.batch_size
-    assert config.SMOKE.training.epochs == 2
+    assert chosen.training.batch_size == presets.SMOKE.training.batch_size
+    assert presets.SMOKE.training.epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -53,24 +53,26 @@ def test_overrides_are_typed_and_leave_the_preset_alone():
 )
 def test_bad_overrides_say_what_is_valid(override, message):
     with pytest.raises(UserError) as refusal:
-        config.load("smoke", [override])
+        presets.load("smoke", [override])
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_folds_are_checked_together():
-    assert config.load("smoke", ["split.folds=3", "split.fold=2"]).split.fold == 2
+    assert presets.load("smoke", ["split.folds=3", "split.fold=2"]).split.fold == 2
     with pytest.raises(UserError, match=r"split.fold=3 does not exist: split.folds=3 has 0 to 2"):
-        config.load("smoke", ["split.folds=3", "split.fold=3"])
+        presets.load("smoke", ["split.folds=3", "split.fold=3"])
 
 
 def test_unknown_preset_lists_the_known():
-    with pytest.raises(UserError, match="unknown preset 'domo'; there are demo smoke fusion strong liu"):
-        config.load("domo", [])
+    with pytest.raises(
+        UserError, match="unknown preset 'domo'; there are demo smoke fusion hierarchy strong liu hoogenboom"
+    ):
+        presets.load("domo", [])
 
 
 def test_a_network_differs_by_its_own_settings_and_the_command_line_is_stronger():
-    chosen = config.load("fusion", ["training.epochs=3", "features.size=96"])
+    chosen = presets.load("fusion", ["training.epochs=3", "features.size=96"])
     assert chosen.network.features == "none" and chosen.feature_size == 96
     scaled = chosen.of_network("with_ten_scaled")
     assert (scaled.network.features, scaled.network.feature_factor, scaled.training.epochs) == (
@@ -78,12 +80,12 @@ def test_a_network_differs_by_its_own_settings_and_the_command_line_is_stronger(
         10.0,
         3,
     )
-    louder = config.load("fusion", ["network.feature_factor=2"]).of_network("with_ten_scaled")
+    louder = presets.load("fusion", ["network.feature_factor=2"]).of_network("with_ten_scaled")
     assert louder.network.feature_factor == 2.0
 
 
 def test_the_papers_variant_without_yellow_is_a_preset():
-    alone, joined = (config.PRESETS["liu"].of_network(name) for name in ("rgb_512", "rgb_512_with_ten"))
+    alone, joined = (presets.PRESETS["liu"].of_network(name) for name in ("rgb_512", "rgb_512_with_ten"))
     for settings in (alone, joined):
         assert settings.network.channels == "RGB" and settings.training.size == 512
         assert settings.training.epochs == 50 and settings.network.dropout == 0.5
@@ -91,7 +93,7 @@ def test_the_papers_variant_without_yellow_is_a_preset():
 
 
 def test_the_rows_of_the_papers_table_are_a_preset():
-    rows = {name: config.PRESETS["liu"].of_network(name) for name in config.PRESETS["liu"].networks}
+    rows = {name: presets.PRESETS["liu"].of_network(name) for name in presets.PRESETS["liu"].networks}
     assert {row.predictor.removesuffix("_tta") for row in papers.LIU} == set(rows)
     for row in papers.LIU:
         assert rows[row.predictor.removesuffix("_tta")].training.epochs == row.epochs
@@ -108,11 +110,11 @@ def test_the_rows_of_the_papers_table_are_a_preset():
 
 
 def test_the_largest_arrays_are_measured_unless_others_are_named():
-    assert config.load("fusion", []).feature_size == 256
+    assert presets.load("fusion", []).feature_size == 256
     with pytest.raises(
         UserError, match=r"features.size=128 is not among data.sizes=256,96; 0 takes the largest"
     ):
-        config.load("fusion", ["features.size=128"])
+        presets.load("fusion", ["features.size=128"])
 
 
 @pytest.mark.parametrize(
@@ -130,12 +132,12 @@ def test_the_largest_arrays_are_measured_unless_others_are_named():
 )
 def test_contradictions_are_refused(overrides, message):
     with pytest.raises(UserError) as refusal:
-        config.load("smoke", overrides)
+        presets.load("smoke", overrides)
     assert str(refusal.value) == message
 
 
 def test_every_setting_is_described():
-    text = config.describe_settings(config.DEMO)
+    text = config.describe_settings(presets.DEMO)
     for group, kind in config.GROUPS.items():
         for item in dataclasses.fields(kind):
             assert f"{group}.{item.name}=" in text and item.metadata["meaning"] in text

@@ -34,7 +34,7 @@ def test_ours_stand_beside_theirs(tmp_path):
     assert table["epochs"].tolist() == [4, 4, 4] and table["train_loss"].tolist() == [0.25] * 3
     assert table["validation_macro_f1"].tolist() == pytest.approx([0.0, 0.12, 0.22])
     assert table["test_macro_f1"].isna().tolist() == [True, False, True]
-    lines = papers.describe(table, "simulated cells").splitlines()
+    lines = papers.describe_liu(table, "simulated cells").splitlines()
     assert lines[0] == "Liu et al. 2018, table 1: ours on simulated cells / theirs on Kaggle's images"
     assert lines[2].split("  ")[-1] == "on validation" and "0.000 / 0.366" in lines[2]
     assert "0.2500 / 0.0499" in lines[3] and lines[3].endswith("0.345 / 0.403")

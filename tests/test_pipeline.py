@@ -18,6 +18,15 @@ from lib.images import arrays
 from lib.results import predictions
 from tests.conftest import REAL, ROOT, STAGES, call, needs_real, run_script, write_kaggle, write_sample
 
+NETWORKS = (
+    "stage_1", "stage_1_single", "joint",
+    *(f"stage_2_{group}{variant}" for group in ("nucleus", "cytoplasm", "secretory")
+      for variant in ("", "_other")),
+)  # fmt: skip
+PREDICTORS = (
+    "baseline", "features_alone", "joint", "hierarchy_hard", "hierarchy_soft", "hierarchy_hard_other",
+    "hierarchy_soft_other",
+)  # fmt: skip
 TINY = (
     "--set",
     "training.size=16",
@@ -38,10 +47,14 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     submission = pd.read_csv(run / "submission.csv", dtype=str)
     wanted = pd.read_csv(smoke / "data" / "smoke" / "sample_submission.csv")
     assert submission["Id"].tolist() == wanted["Id"].tolist() and len(submission) == 24
-    for name in ("class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline"):
+    for name in (
+        "class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline",
+        "scores_baseline", "training_stage_2_secretory_other", "groups", "within_groups", "advantages",
+        "predictors",
+    ):  # fmt: skip
         assert (run / "figures" / f"{name}.png").stat().st_size > 5000
     for subset in ("train", "validation", "holdout", "test"):
-        for name in ("baseline", "features_alone"):
+        for name in PREDICTORS:
             table = predictions.load(run / "predictions" / name / f"{subset}.npz")
             assert len(table.ids) > 10
     last = (smoke / "05_submit.out").read_text().splitlines()
@@ -49,12 +62,13 @@ def test_smoke_ends_with_a_checked_submission(smoke):
         line.startswith("macro-F1 that Kaggle would give, simulated cells: public 0.") for line in last
     )
     assert f"submission: {run / 'submission.csv'}" in last
-    manifests = sorted(path.name for path in (run / "manifests").iterdir())
-    assert manifests == [
-        "00_prepare.json", "01_features.json", "02_train_cnn_baseline.json",
-        "02_train_cnn_features_alone.json", "04_threshold_baseline.json",
-        "04_threshold_features_alone.json", "05_submit.json",
-    ]  # fmt: skip
+    manifests = {path.name for path in (run / "manifests").iterdir()}
+    assert manifests == {
+        "00_prepare.json", "01_features.json", "05_submit.json", "03_train_hier_hierarchy.json",
+        *(f"02_train_cnn_{name}.json" for name in ("baseline", "features_alone")),
+        *(f"03_train_hier_{name}.json" for name in NETWORKS),
+        *(f"04_threshold_{name}.json" for name in PREDICTORS),
+    }  # fmt: skip
     assert all(artifacts.read_json(run / "manifests" / name)["finished"] for name in manifests)
 
 
@@ -115,12 +129,14 @@ def test_the_data_folder_is_never_written_to(tmp_path):
     [
         ("00_prepare", r"data/train.csv is missing: put Kaggle's files in "),
         ("02_train_cnn", r"index.csv is missing: run `python 00_prepare.py` first"),
+        ("03_train_hier", r"index.csv is missing: run `python 00_prepare.py` first"),
         ("04_threshold", r"index.csv is missing: run `python 00_prepare.py` first"),
         ("05_submit", r"index.csv is missing: run `python 00_prepare.py` first"),
     ],
 )
 def test_a_stage_before_its_input_names_the_maker(tmp_path, script, message):
-    done = run_script(script, "--preset", "strong", "--work", tmp_path)
+    preset = "hoogenboom" if script == "03_train_hier" else "strong"
+    done = run_script(script, "--preset", preset, "--work", tmp_path)
     assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -146,7 +162,10 @@ def test_later_stages_name_their_makers_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "dmeo"), "unknown preset 'dmeo'; there are demo smoke fusion strong liu"),
+        (
+            ("--preset", "dmeo"),
+            "unknown preset 'dmeo'; there are demo smoke fusion hierarchy strong liu hoogenboom",
+        ),
         (("--set", "training.epoch=3"), "training has no field 'epoch' (did you mean epochs?)"),
         (("--run", "../x"), "'../x' is no name for a run or preset: expected letters, digits and . _ -"),
         (("--workers", "0"), "--workers 0: expected at least 1"),
@@ -353,3 +372,115 @@ def test_two_processes_train_one_network_and_one_writes(tmp_path):
         )
         assert len(set(table.ids)) == len(table.ids) > 0
     assert not list((tmp_path / "outputs").rglob(".*.part"))
+
+
+# the hierarchy
+
+
+def prepared(tmp_path, *more):
+    """Options of a run on 20 small samples, after stage 00."""
+    raw = write_kaggle(tmp_path / "raw", train=40)
+    options = ["--preset", "smoke", "--data", raw, "--work", tmp_path, *TINY, *more]
+    call("00_prepare", *options)
+    return options
+
+
+def weights(tmp_path, network):
+    return tmp_path / "outputs" / "smoke" / "networks" / network / "weights.pt"
+
+
+def test_a_hierarchy_is_gone_on_with_network_by_network(tmp_path, capsys):
+    options = prepared(tmp_path)
+    with pytest.raises(
+        UserError, match=r"stage_2_nucleus starts from the weights of stage_1, which is not finished: run "
+    ):
+        call("03_train_hier", *options, "--network", "stage_2_nucleus")
+    with pytest.raises(UserError, match=r"--network stage_3: preset smoke has stage_1 stage_1_single"):
+        call("03_train_hier", *options, "--network", "stage_3")
+    call("03_train_hier", *options, "--network", "stage_1", "stage_2_nucleus")
+    before = [weights(tmp_path, name).stat().st_mtime_ns for name in ("stage_1", "stage_2_nucleus")]
+    capsys.readouterr()
+    call("03_train_hier", *options)
+    text = capsys.readouterr().out
+    for name in ("stage_1", "stage_2_nucleus"):
+        assert f"{name} and its predictions are up to date" in text
+    assert before == [weights(tmp_path, name).stat().st_mtime_ns for name in ("stage_1", "stage_2_nucleus")]
+    # all of Cytoplasm's samples carry Cytosol alone, none is in Secretory
+    assert "Cytoplasm: nothing to tell apart within its" in text
+    assert "Secretory: nothing to tell apart within its 0 training samples" in text
+    table = predictions.load(tmp_path / "outputs/smoke/predictions/hierarchy_hard/test.npz")
+    assert set(table.probabilities_NC[:, 25].tolist()) <= {0.0, 1.0}
+    assert not table.probabilities_NC[:, 6:11].any()
+    call("03_train_hier", *options)
+    assert "what the hierarchy says together is up to date" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"stage_1 there was made from another choice of samples and labels"):
+        call("03_train_hier", *options, "hierarchy.grouping=two")
+
+
+def test_networks_trained_at_once_say_the_same(tmp_path):
+    options = prepared(tmp_path, "training.precision=float32", "hierarchy.train=stages")
+    call("03_train_hier", *options)
+    call("00_prepare", *options, "--run", "at_once")
+    done = run_script("03_train_hier", *options, "--run", "at_once", "--parallel", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("[stage_1] stage_1:", "[stage_2_nucleus_other] stage_2_nucleus_other:"):
+        assert line in done.stdout.splitlines()
+    for name in ("hierarchy_hard", "hierarchy_soft_other"):
+        one, two = (
+            predictions.load(tmp_path / "outputs" / run / "predictions" / name / "test.npz")
+            for run in ("smoke", "at_once")
+        )
+        assert one.ids == two.ids
+        assert abs(one.probabilities_NC - two.probabilities_NC).max() < 1e-3
+
+
+def test_two_processes_do_not_train_one_network(tmp_path):
+    options = prepared(tmp_path)
+    with (
+        artifacts.lock(weights(tmp_path, "stage_1").parent),
+        pytest.raises(UserError, match="is in use by another process"),
+    ):
+        call("03_train_hier", *options)
+    with artifacts.lock(tmp_path / "outputs" / "smoke", shared=True):
+        call("03_train_hier", *options, "--network", "stage_1")
+        with pytest.raises(UserError, match="is in use by another process"):
+            call("04_threshold", *options)
+
+
+def test_a_hierarchy_of_other_groups(tmp_path, capsys):
+    groups = tmp_path / "groups.csv"
+    group_of = {0: "Even", 2: "Even", 1: "Odd", 3: "Odd"}
+    groups.write_text("group,label\n" + "".join(f"{group_of.get(c, 'Rest')},{c}\n" for c in range(28)))
+    options = prepared(tmp_path, f"hierarchy.grouping={groups}", "hierarchy.train=stages")
+    for script in STAGES[1:]:
+        call(script, *options)
+    judged = pd.read_csv(tmp_path / "outputs" / "smoke" / "evaluation" / "groups.csv")
+    assert judged["group"].tolist() == ["Even", "Odd", "Rest"] * 2
+    assert weights(tmp_path, "stage_2_even").exists() and weights(tmp_path, "stage_2_odd_other").exists()
+
+
+def test_without_a_hierarchy_the_stage_says_so(tmp_path, capsys):
+    options = prepared(tmp_path, "hierarchy.train=none")
+    call("03_train_hier", *options)
+    assert "this run has no hierarchy; --set hierarchy.train=stages, joint or all" in capsys.readouterr().out
+
+
+def test_the_papers_averages_stand_beside_ours(tmp_path, capsys):
+    raw = write_kaggle(tmp_path / "raw", train=40)
+    options = (
+        "--preset",
+        "hoogenboom",
+        "--data",
+        raw,
+        "--work",
+        tmp_path,
+        *TINY,
+        "split.rare_class_minimum=0.01",
+    )
+    everything(tmp_path, *options)
+    table = pd.read_csv(tmp_path / "outputs" / "hoogenboom" / "evaluation" / "averages.csv")
+    assert table.iloc[-1].tolist() == ["Hoogenboom 2019, baseline", 0.6422, 0.3984, 0.4749]
+    assert {"baseline", "baseline_resnet101", "hierarchy_hard", "hierarchy_hard_other"} <= set(
+        table["predictor"]
+    )
+    assert "means over classes: ours on holdout, images of raw/" in capsys.readouterr().out

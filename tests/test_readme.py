@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 
-from lib import config, stage
+from lib import grouping, presets, stage
+from lib.config import PARTS
+from lib.labels import GROUPS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -57,20 +59,23 @@ def test_commands_are_understood(command):
     if command[1].startswith("benchmarks/") or "--help" in options:
         return
     parsed, others = stage.parser("").parse_known_args(options)
-    chosen = config.load(parsed.preset or "demo", parsed.set)
+    chosen = presets.load(parsed.preset or "demo", parsed.set)
     script = (ROOT / command[1]).read_text()
+    script += (ROOT / "lib" / "stage.py").read_text()
+    parts = [f"stage_2_{grouping.short(group)}" for group in GROUPS]
+    values = [*chosen.networks, *PARTS, *parts, "2"]
     for word in others:  # options of one script alone, and their values
-        assert f'"{word}"' in script if word.startswith("--") else word in chosen.networks
+        assert f'"{word}"' in script if word.startswith("--") else word in values
 
 
 def test_presets_and_settings_in_the_text_exist():
     for name in re.findall(r"`(\w+)` preset", README):
-        assert name in config.PRESETS
+        assert name in presets.PRESETS
     for setting in re.findall(r"`--set ([^`]+)`", README):
-        config.load("demo", setting.split())
+        presets.load("demo", setting.split())
     for setting in re.findall(r"`(\w+\.\w+=\w+)`", README):
-        config.load("demo", ["features.columns=all", setting])
-    for preset in config.PRESETS:
+        presets.load("demo", ["features.columns=all", setting])
+    for preset in presets.PRESETS:
         assert preset in README
 
 

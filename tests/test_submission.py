@@ -131,9 +131,24 @@ def test_evaluation_by_hand():
     assert row["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert row["macro_f1_present"] == pytest.approx((1 + 2 / 3) / 2)
     assert row["labels_per_sample"] == 1.0 and row["samples"] == 4
-    text = evaluation.describe("baseline", summary, 3, 0.5)
-    assert text.splitlines()[0] == "baseline: macro-F1 over 3 classes"
-    assert text.splitlines()[2].split() == ["validation", "4", "0.389", "0.489", "0.556", "0.417"]
+
+
+def test_predictors_stand_side_by_side_best_on_top(tmp_path):
+    for name, fixed, submitted in (("a", 0.2, 0.3), ("longer_name", 0.1, 0.4)):
+        scores = {"fixed": fixed, "tuned": 0.25, "submitted": submitted}.items()
+        subsets = ("validation", "holdout")
+        rows = [f"{subset},{way},40,{score},0.05" for subset in subsets for way, score in scores]
+        header = "subset,decision,samples,macro_f1,guessing_macro_f1"
+        (tmp_path / f"{name}_summary.csv").write_text("\n".join([header, *rows]) + "\n")
+    table = evaluation.side_by_side(tmp_path, ["a", "longer_name"])
+    assert list(table)[:3] == ["predictor", "subset", "decision"] and len(table) == 12
+    lines = evaluation.describe(table, "holdout", 3, 0.5).splitlines()
+    assert lines[0] == "macro-F1 over 3 classes on 40 samples of holdout (guessing: 0.050)"
+    assert [line.split() for line in lines[1:]] == [
+        ["at", "0.5", "tuned", "submitted"],
+        ["longer_name", "0.100", "0.250", "0.400"],
+        ["a", "0.200", "0.250", "0.300"],
+    ]
 
 
 def test_the_best_predictor_is_the_one_with_the_best_validation(tmp_path):

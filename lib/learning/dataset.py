@@ -3,46 +3,15 @@
 import itertools
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lib.images.arrays import ShardedArray
 from lib.images.augment import Augmentation, use_one_thread
+from lib.learning.material import Source
 from lib.ranks import RANK, WORLD
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where samples come from, all by row number.
-
-    Attributes
-    ----------
-    array : ShardedArray
-    ids : list of str, length N
-    truth_NC : ndarray of shape (N, C), bool, or None
-        Targets; without them batches have none, shape (B, 0).
-    features : DataFrame or None
-        Biological features, a row a sample, a column a feature, nan where a value cannot be said;
-        without them batches have none.
-    """
-
-    array: ShardedArray
-    ids: list[str]
-    truth_NC: np.ndarray | None = None
-    features: pd.DataFrame | None = None
-
-    @cached_property
-    def features_NF(self) -> np.ndarray:
-        """The features as an array of float32, shape (N, F)."""
-        if self.features is None:
-            return np.zeros((len(self.ids), 0), np.float32)
-        return self.features.to_numpy(np.float32)
 
 
 class Batch(NamedTuple):

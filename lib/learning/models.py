@@ -17,6 +17,7 @@ from torch import nn
 from lib.config import Network
 from lib.errors import UserError
 from lib.learning.fusion import FeatureScaler, Fusion
+from lib.learning.heads import GroupHeads
 
 HUB_SECONDS = 3.0  # that the hub has to answer in
 
@@ -34,14 +35,21 @@ class Classifier(nn.Module):
     mean, deviation : list of K float
         Of the training rows, in grey levels 0-255. The network sees the first K of R G B Y.
     fusion : Fusion or None
-        Takes the representation and features_BF, returns (B, classes).
+        Takes the representation and features_BF, returns (B, classes), or what the heads take.
+    heads : GroupHeads or None
+        Takes what comes before it, returns (B, classes).
     """
 
     def __init__(
-        self, backbone: nn.Module, mean: list[float], deviation: list[float], fusion: Fusion | None = None
+        self,
+        backbone: nn.Module,
+        mean: list[float],
+        deviation: list[float],
+        fusion: Fusion | None = None,
+        heads: GroupHeads | None = None,
     ) -> None:
         super().__init__()
-        self.backbone, self.fusion = backbone, fusion
+        self.backbone, self.fusion, self.heads = backbone, fusion, heads
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).clamp(min=1.0).view(1, -1, 1, 1))
 
@@ -51,7 +59,15 @@ class Classifier(nn.Module):
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
         output = self.backbone((images_BKHW - self.mean) / self.deviation)
-        return output if self.fusion is None else self.fusion(output, features_BF)
+        output = output if self.fusion is None else self.fusion(output, features_BF)
+        return output if self.heads is None else self.heads(output)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The layer, or heads, that give the logits."""
+        if self.heads is not None:
+            return self.heads
+        return self.backbone.get_classifier() if self.fusion is None else self.fusion.layers[-1]
 
 
 def build_model(
@@ -60,16 +76,19 @@ def build_model(
     mean: list[float],
     deviation: list[float],
     features: pd.DataFrame | None = None,
+    heads: tuple[tuple[int, ...], ...] | None = None,
 ) -> Classifier:
     """Build the network that the settings name, with `classes` outputs.
 
     Parameters
     ----------
     mean, deviation : list of 4 float
-        Of the training rows, in grey levels 0-255, R G B Y.
+        Of the training rows, in grey levels 0-255, R G B Y; not used with unit normalisation.
     features : DataFrame or None
         Biological features of the training rows, which the fusion is scaled by; without them there
         is no fusion.
+    heads : tuple of tuple of int, or None
+        As `lib.learning.heads.GroupHeads` takes them.
 
     Raises
     ------
@@ -83,14 +102,46 @@ def build_model(
             f"network.architecture={settings.architecture} is not known to timm"
             + (f"; near it: {' '.join(close)}" if close else "; see timm.list_models()")
         )
-    backbone = _create(settings, classes if features is None else 0, features is not None)
+    whole = features is None and heads is None  # timm's network has the last layer
+    backbone = _create(settings, classes if whole else 0, not whole)
     if settings.channels == "RGBY" and settings.fourth_channel != "timm":
         _start_yellow(backbone, settings)
-    fusion = None
+    fusion, width, group_heads = None, backbone.num_features, None
     if features is not None:
-        fusion = Fusion(backbone.num_features, FeatureScaler(features, settings), classes, settings)
+        outputs = classes if heads is None else settings.fusion_width
+        fusion, width = Fusion(width, FeatureScaler(features, settings), outputs, settings), outputs
+    if heads is not None:
+        group_heads = GroupHeads(width, heads, settings)
+    if settings.normalisation == "unit":
+        mean, deviation = [0.0] * len(mean), [255.0] * len(deviation)
     seen = len(settings.channels)
-    return Classifier(backbone, mean[:seen], deviation[:seen], fusion).to(memory_format=torch.channels_last)
+    model = Classifier(backbone, mean[:seen], deviation[:seen], fusion, group_heads)
+    return model.to(memory_format=torch.channels_last)
+
+
+def start_from(model: Classifier, folder: Path) -> None:
+    """Take another network's weights, all but the last layer's: Hoogenboom 2019, section 2.3.
+
+    Parameters
+    ----------
+    folder : Path
+        The other network's, of the same architecture.
+    """
+    (last,) = (name for name, module in model.named_modules() if module is model.last_layer)
+    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    taken = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
+    try:
+        missing, foreign = model.load_state_dict(taken, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+    else:
+        foreign += [name for name in missing if not name.startswith(f"{last}.")]
+        reason = f"{foreign[0]} is in one alone" if foreign else ""
+    if reason:
+        raise UserError(
+            f"{folder.name} is another network than the one that starts from it ({reason}): give both the "
+            f"same network settings, or --set hierarchy.transfer=false"
+        )
 
 
 def _create(settings: Network, classes: int, fused: bool) -> nn.Module:

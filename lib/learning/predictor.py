@@ -1,64 +1,57 @@
 """One predictor, from settings to probabilities: a network trained and asked, or trees on the features."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from lib.config import Config
 from lib.console import say
 from lib.images.augment import Augmentation, use_one_thread
 from lib.learning import boosting, models, training
-from lib.learning.dataset import Source, make_loader, rarity
+from lib.learning.dataset import make_loader, rarity
 from lib.learning.devices import choose_device, make_deterministic
 from lib.learning.inference import evaluate
+from lib.learning.tasks import Task
 from lib.ranks import WORLD
 
 
 def train_and_predict(
-    settings: Config,
-    train: Source,
-    test: Source,
-    subsets: dict[str, np.ndarray],
-    channels: dict[str, list[float]],
-    folder: Path,
-    identity: str,
-    workers: int,
-    resume: bool,
+    task: Task, identity: str
 ) -> tuple[pd.DataFrame | None, dict[str, dict[str, np.ndarray]]]:
-    """Train what the settings name on the training rows, and let it predict every subset.
+    """Train what the task's settings name on its training rows, and let it predict every subset.
 
     Parameters
     ----------
-    train, test : Source
-        The labelled samples, with targets, and the test samples.
-    subsets : dict of ndarray of int
-        Rows of the labelled samples: train, validation, and others that are predicted too.
-    channels : dict of list of 4 float
-        ``mean`` and ``deviation`` of the training rows, grey levels, R G B Y.
-    folder, identity, resume
-        As `lib.learning.training.fit` takes them.
+    identity : str
+        As `lib.learning.training.fit` takes it.
 
     Returns
     -------
     history : DataFrame, or None for trees
         As `lib.learning.training.fit` returns it.
-    probabilities : dict of dict of ndarray of shape (N, C), float32
-        For each of the subsets, in the order of its rows, and for ``test``; under the key "", and with
-        test-time augmentation those under ``_tta`` too.
+    probabilities : dict of dict of ndarray of shape (N, O), float32
+        For each of the material's subsets, in the order of its rows, and for ``test``; under the key "",
+        and with test-time augmentation those under ``_tta`` too. O are the task's outputs.
     """
-    chosen = settings.training
+    settings, material = task.run.config, task.material
+    chosen, subsets = settings.training, material.subsets
     if not settings.is_network:
-        all_NF = np.concatenate([train.features_NF, test.features_NF])
-        all_NC = boosting.fit_and_predict(all_NF, train.truth_NC, subsets["train"], chosen.seed)
-        found = {name: all_NC[rows] for name, rows in subsets.items()} | {"test": all_NC[len(train.ids) :]}
-        return None, {"": found}
-    model, batches = start(settings, train, subsets["train"], channels, workers)
+        all_NF = np.concatenate([material.train.features_NF, material.test.features_NF])
+        all_NO = boosting.fit_and_predict(all_NF, task.truth_NO, task.train, chosen.seed)
+        labelled = len(material.train.ids)
+        return None, {
+            "": {name: all_NO[rows] for name, rows in subsets.items()} | {"test": all_NO[labelled:]}
+        }
+    model, batches = start(task)
     size, workers = chosen.batch_size, batches.num_workers
+    train = batches.dataset.source
+    validation = make_loader(train, task.validation, size, workers)
     plain = {name: make_loader(train, rows, size, workers) for name, rows in subsets.items()}
-    plain["test"] = make_loader(test, np.arange(len(test.ids)), size, workers)
-    history = training.fit(model, batches, plain["validation"], chosen, folder, identity, resume)
+    plain["test"] = make_loader(material.test, np.arange(len(material.test.ids)), size, workers)
+    history = training.fit(
+        model, batches, validation, chosen, task.folder, identity, resume=not task.run.force
+    )
     found = {}
     for suffix in ("", "_tta") if chosen.tta else ("",):
         found[suffix] = {
@@ -70,14 +63,9 @@ def train_and_predict(
     return history, found
 
 
-def start(
-    settings: Config,
-    train: Source,
-    rows: np.ndarray,
-    channels: dict[str, list[float]],
-    workers: int,
-) -> tuple[models.Classifier, DataLoader]:
-    """Return an untrained network on its device, and its training batches; arguments as above."""
+def start(task: Task) -> tuple[models.Classifier, DataLoader]:
+    """Return an untrained network on its device, and its training batches."""
+    settings, material, workers = task.run.config, task.material, task.run.workers
     chosen = settings.training
     device = choose_device()
     # on a CPU they would fight for cores; on GPUs the processes of a machine share them
@@ -85,10 +73,18 @@ def start(
     if not workers:
         use_one_thread()  # the network has the others
     make_deterministic(chosen.seed)
-    features = None if train.features is None else train.features.iloc[rows]
-    classes = train.truth_NC.shape[1]
-    model = models.build_model(settings.network, classes, **channels, features=features).to(device)
+    train = replace(material.train, truth_NC=task.truth_NO)
+    features = None if train.features is None else train.features.iloc[task.train]
+    outputs = task.truth_NO.shape[1]
+    model = models.build_model(
+        settings.network, outputs, **material.channels, features=features, heads=task.heads
+    )
+    if task.start:
+        models.start_from(model, task.run.network(task.start))
+    model = model.to(device)
     say(f"{settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
-    weight_N = rarity(train.truth_NC[rows]) if chosen.sampling == "rare" else None
+    weight_N = rarity(task.truth_NO[task.train]) if chosen.sampling == "rare" else None
     augmentation = Augmentation(chosen.augmentation, chosen.seed)
-    return model, make_loader(train, rows, chosen.batch_size, workers, chosen.seed, augmentation, weight_N)
+    return model, make_loader(
+        train, task.train, chosen.batch_size, workers, chosen.seed, augmentation, weight_N
+    )

@@ -7,13 +7,31 @@ import pandas as pd
 from torch import nn
 from torch.utils.data import DataLoader
 
+from lib import artifacts
 from lib.config import Training
-from lib.console import Progress
+from lib.console import Progress, say
+from lib.learning import predictor
 from lib.learning.learner import Learner
+from lib.learning.tasks import Task
+from lib.results import figures
 
 LOWEST, HIGHEST = 1e-7, 10.0
 SMOOTHING = 0.9  # of the running mean of the losses
 HOPELESS = 4.0  # times the best smoothed loss: no further
+
+
+def show(task: Task) -> None:
+    """Write a network's loss over the learning rate, draw it, and say what rate it suggests."""
+    model, train = predictor.start(task)
+    curve = find_rate(model, train, task.run.config.training)
+    rising, suggestion = suggest(curve)
+    artifacts.write_text(task.folder / "learning_rates.csv", curve.to_csv(index=False))
+    figure = task.run.figure(f"learning_rates_{task.name}")
+    figures.learning_rates(figure, curve, rising, suggestion, f"{task.name}: {task.run.data_name}")
+    say(
+        f"{task.name}: the loss rises from a rate of {rising:.1e}; suggested: "
+        f"--set training.learning_rate={suggestion:.1e}; {figure}"
+    )
 
 
 def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: int = 100) -> pd.DataFrame:

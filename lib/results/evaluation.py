@@ -92,20 +92,31 @@ def evaluate(
     return table[first + [column for column in table if column not in first]], pd.DataFrame(summary)
 
 
-def describe(predictor: str, summary: pd.DataFrame, classes: int, fixed: float) -> str:
-    """Return the summary as lines for the console: macro-F1 by subset and way to decide."""
-    scores = summary.pivot(index="subset", columns="decision", values="macro_f1")
-    guess = summary.groupby("subset")["guessing_macro_f1"].first()
+def side_by_side(folder: Path, predictors: list[str]) -> pd.DataFrame:
+    """Return the summaries of all predictors, one under another, with a column predictor.
+
+    Parameters
+    ----------
+    folder : Path
+        ``outputs/<run>/evaluation``.
+    """
+    tables = [pd.read_csv(folder / f"{name}_summary.csv").assign(predictor=name) for name in predictors]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["predictor", *(column for column in table if column != "predictor")]]
+
+
+def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:
+    """Return a table of `side_by_side` as lines for the console: macro-F1 of a subset, best on top."""
+    chosen = table[table["subset"] == subset]
+    scores = chosen.pivot(index="predictor", columns="decision", values="macro_f1")
+    samples, guess = chosen[["samples", "guessing_macro_f1"]].iloc[0]
+    width = max(map(len, scores.index)) + 2
     lines = [
-        f"{predictor}: macro-F1 over {classes} classes",
-        f"  {'':<12}{'samples':>8}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}{'guessing':>10}",
+        f"macro-F1 over {classes} classes on {samples:,.0f} samples of {subset} (guessing: {guess:.3f})",
+        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}",
     ]
-    for subset, samples in summary.groupby("subset", sort=False)["samples"].first().items():
-        row = scores.loc[subset]
-        lines.append(
-            f"  {subset:<12}{samples:>8,}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}"
-            f"{guess[subset]:>10.3f}"
-        )
+    for name, row in scores.sort_values("submitted", ascending=False, kind="stable").iterrows():
+        lines.append(f"  {name:<{width}}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Every figure, drawn with matplotlib from numbers and images that are handed in."""
+"""Figures of samples, features and training, drawn with matplotlib from what is handed in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ STYLE = {
 
 
 @contextmanager
-def _figure(
+def canvas(
     path: Path, *layout: int, size: tuple[float, float], **options: object
 ) -> Iterator[tuple[Figure, object]]:
     """Give a figure and its axes; saved whole when the block ends."""
@@ -64,7 +64,7 @@ def class_counts(path: Path, counts: pd.DataFrame, data: str) -> None:
     counts = counts.loc[:, counts.sum() > 0]
     total = counts.sum(axis=1)
     counts, total = counts.loc[total.sort_values(kind="stable").index], total.sort_values(kind="stable")
-    with _figure(path, size=(7.5, 6.5)) as (_, axes):
+    with canvas(path, size=(7.5, 6.5)) as (_, axes):
         axes.barh(total.index, (total - 0.6).clip(lower=0), color=BLUE, left=0.6)  # a log scale has no 0
         for row, number in enumerate(total):
             parts = " + ".join(f"{count:,}" for count in counts.iloc[row])
@@ -82,7 +82,7 @@ def class_counts(path: Path, counts: pd.DataFrame, data: str) -> None:
 def labels_per_sample(path: Path, truth_NC: np.ndarray, data: str) -> None:
     """Draw how many labels the samples carry (Hoogenboom 2019, figure 2 B)."""
     counts = np.bincount(truth_NC.sum(axis=1))[1:]
-    with _figure(path, size=(5, 3.2)) as (_, axes):
+    with canvas(path, size=(5, 3.2)) as (_, axes):
         bars = axes.bar(np.arange(1, len(counts) + 1), counts, color=BLUE)
         axes.bar_label(
             bars, [f"{count:,}\n{count / counts.sum():.1%}" for count in counts], fontsize=8, padding=2
@@ -128,7 +128,7 @@ def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: 
         Label names of each sample.
     """
     rows, columns = len(images), 1 + len(CHANNELS)
-    with _figure(path, rows, columns, size=(1.75 * columns, 1.9 * rows + 0.5), squeeze=False) as (
+    with canvas(path, rows, columns, size=(1.75 * columns, 1.9 * rows + 0.5), squeeze=False) as (
         figure,
         axes,
     ):
@@ -159,7 +159,7 @@ def class_gallery(path: Path, examples: list[tuple[str, np.ndarray]], title: str
     """
     columns = 4
     rows = -(-len(examples) // columns)
-    with _figure(path, rows, columns, size=(3.1 * columns, 1.75 * rows + 0.4), squeeze=False) as (
+    with canvas(path, rows, columns, size=(3.1 * columns, 1.75 * rows + 0.4), squeeze=False) as (
         figure,
         axes,
     ):
@@ -188,7 +188,7 @@ def training_curves(path: Path, history: pd.DataFrame, loss: str, title: str) ->
         ("loss", LOSSES.get(loss, loss), ("train_loss", "validation_loss")),
         ("macro-F1", "macro-F1 at a threshold of 0.5", ("train_macro_f1", "validation_macro_f1")),
     ]
-    with _figure(path, 1, 3, size=(10.5, 3.2)) as (figure, axes):
+    with canvas(path, 1, 3, size=(10.5, 3.2)) as (figure, axes):
         for axis, (name, label, columns) in zip(axes, panels, strict=False):
             for column, color in zip(columns, (BLUE, ORANGE), strict=True):
                 axis.plot(
@@ -217,7 +217,7 @@ def learning_rates(path: Path, curve: pd.DataFrame, rising: float, suggestion: f
     rising, suggestion : float
         As `lib.learning.rate_finder.suggest` returns them.
     """
-    with _figure(path, size=(6, 3.4)) as (_, axes):
+    with canvas(path, size=(6, 3.4)) as (_, axes):
         axes.plot(curve["learning_rate"], curve["loss"], color="#c9ccd1", linewidth=1, label="each step")
         axes.plot(curve["learning_rate"], curve["smoothed"], color=BLUE, linewidth=2, label="running mean")
         axes.axvline(rising, color=GREY, linestyle=":", label=f"starts to rise: {rising:.1e}")
@@ -228,35 +228,6 @@ def learning_rates(path: Path, curve: pd.DataFrame, rising: float, suggestion: f
         axes.set_xlabel("learning rate, log scale")
         axes.set_ylabel("loss")
         axes.legend(frameon=False, fontsize=8)
-        axes.set_title(title)
-
-
-def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
-    """Draw each class's F1 at one threshold for all and at its own, most frequent class on top.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        The per-class table of `lib.results.evaluation.evaluate`.
-    subset : str
-        Which of its subsets.
-    """
-    chosen = scores[scores["subset"] == subset]
-    fixed, tuned = (chosen[chosen["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
-    order = fixed["support"].sort_values(kind="stable").index
-    fixed, tuned = fixed.loc[order], tuned.loc[order]
-    rows = np.arange(len(order))
-    with _figure(path, size=(7, 6.5)) as (_, axes):
-        axes.hlines(rows, fixed["f1"], tuned["f1"], color="#c9ccd1", linewidth=2)
-        for scores, color, name in ((fixed, GREY, "one threshold"), (tuned, ORANGE, "its own")):
-            label = f"{name}, mean {scores['f1'].mean():.3f}"
-            axes.plot(scores["f1"], rows, "o", color=color, markersize=5, label=label)
-        axes.set_yticks(rows, [f"{name}  ({support:,})" for name, support in fixed["support"].items()])
-        axes.set_xlim(-0.02, 1.02)
-        axes.margins(y=0.02)
-        axes.grid(axis="x", color="#e5e7ea")
-        axes.set_xlabel("F1 (in brackets: samples with the class)")
-        axes.legend(frameon=False, loc="lower right")
         axes.set_title(title)
 
 
@@ -275,7 +246,7 @@ def features_by_class(path: Path, by_class: pd.DataFrame, truth_NC: np.ndarray, 
     }
     order = [name for block in blocks.values() for name in block]
     values = by_class.loc[order].to_numpy()
-    with _figure(path, size=(2.6 + 0.5 * values.shape[1], 2.2 + 0.25 * len(order))) as (figure, axes):
+    with canvas(path, size=(2.6 + 0.5 * values.shape[1], 2.2 + 0.25 * len(order))) as (figure, axes):
         picture = axes.imshow(values, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
@@ -322,7 +293,7 @@ def features_by_group(path: Path, features: pd.DataFrame, truth_NC: np.ndarray, 
     names = [f"{name} ({mask.sum():,})" for name, mask in masks.items()]
     columns = 5
     rows = -(-features.shape[1] // columns)
-    with _figure(
+    with canvas(
         path, rows, columns, size=(2.6 * columns + 1.6, 1.75 * rows + 0.5), sharey=True, squeeze=False
     ) as (
         figure,

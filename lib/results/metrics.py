@@ -28,13 +28,18 @@ def macro_f1(truth_NC: np.ndarray, decision_NC: np.ndarray) -> float:
     return float(f1_per_class(truth_NC, decision_NC).mean())
 
 
-def class_scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
-    """Score each class in every way that the papers report.
+def scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
+    """Score each column in every way that the papers report.
+
+    Parameters
+    ----------
+    truth_NC, decision_NC : ndarray of shape (N, C), bool
+        C columns of any meaning: classes, or groups of them.
 
     Returns
     -------
     DataFrame
-        A row a class, in Kaggle's order: support and predicted (samples that carry and that were
+        A row a column: support and predicted (samples that carry and that were
         given the class), frequency (support's share), precision, recall, f1, and
         prediction_advantage ``1 - (1 - F1) / (1 - frequency)`` (Hoogenboom 2019, equation 7):
         0 is as good as guessing by frequency, 1 is perfect.
@@ -52,9 +57,13 @@ def class_scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
             "recall": _ratio(hits_C, support_C),
             "f1": f1_C,
             "prediction_advantage": prediction_advantage(f1_C, frequency_C),
-        },
-        index=pd.Index(CLASSES, name="class"),
+        }
     )
+
+
+def class_scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
+    """Return the `scores` of all 28 classes, in Kaggle's order, by name."""
+    return scores(truth_NC, decision_NC).set_index(pd.Index(CLASSES, name="class"))
 
 
 def prediction_advantage(f1: np.ndarray, frequency: np.ndarray) -> np.ndarray:

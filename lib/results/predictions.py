@@ -19,7 +19,7 @@ class PredictionTable:
     ----------
     ids : list of str, length N
     probabilities_NC : ndarray of shape (N, 28), float32, in [0, 1]
-        In Kaggle's class order.
+        In Kaggle's class order; in a hierarchy's stage 1, of its groups or their combinations instead.
     """
 
     ids: list[str]
@@ -56,8 +56,15 @@ def save(path: Path, table: PredictionTable) -> None:
         np.savez(file, ids=np.array(table.ids), probabilities=table.probabilities_NC.astype(np.float32))
 
 
-def load(path: Path) -> PredictionTable:
+def load(path: Path, columns: int = len(CLASSES), maker: str = "02_train_cnn.py") -> PredictionTable:
     """Read a prediction table and check it.
+
+    Parameters
+    ----------
+    columns : int
+        How many probabilities a sample has.
+    maker : str
+        The script that makes it, for the refusal where it is missing.
 
     Raises
     ------
@@ -65,13 +72,13 @@ def load(path: Path) -> PredictionTable:
         If the file is missing or is no prediction table: shapes, double ids, or values that are
         no probabilities.
     """
-    artifacts.require(path, "02_train_cnn.py")
+    artifacts.require(path, maker)
     try:
         with np.load(path, allow_pickle=False) as content:
             ids, probabilities_NC = content["ids"], content["probabilities"]
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no prediction table with ids and probabilities: {error}") from None
-    wanted = (len(ids), len(CLASSES))
+    wanted = (len(ids), columns)
     if probabilities_NC.shape != wanted:
         raise UserError(f"{path}: probabilities have shape {probabilities_NC.shape}, expected {wanted}")
     if len(set(ids.tolist())) < len(ids):

@@ -1,0 +1,56 @@
+"""Stage 03: train the networks of the preset's hierarchy, and put together what they say.
+
+Reads   data/cache/<dataset>/ (arrays, features.csv where the networks take them), and of outputs/<run>/
+        split.csv, statistics.json
+Writes  outputs/<run>/networks/{stage_1,stage_1_single,stage_2_<group>,stage_2_<group>_other,joint}/,
+        figures/training_<network>.png,
+        predictions/{hierarchy_hard,hierarchy_soft,hierarchy_hard_other,hierarchy_soft_other,joint}/*.npz
+Run     python 03_train_hier.py --preset demo
+"""
+
+from lib import artifacts, grouping, stage
+from lib.console import say
+
+
+def main(argv: list[str] | None = None) -> None:
+    run = stage.begin(stage.network_parser(__doc__), argv)
+    settings = run.config.hierarchy
+    if settings.train == "none":
+        return say("this run has no hierarchy; --set hierarchy.train=stages, joint or all trains one")
+    from lib.learning import distributed, hierarchy, tasks, workshop
+    from lib.results import predictions
+    from lib.results.hierarchy import Parts
+
+    groups = grouping.read(settings.grouping)
+    with distributed.processes(), run.hold(shared=True):
+        known = hierarchy.tasks(run, groups)
+        workshop.carry_out_all([known[name] for name in run.chosen(known)], run, "03_train_hier", argv)
+        if run.options.network or settings.train == "joint":
+            return
+        material = next(iter(known.values())).material
+        parts = Parts(
+            run.folder / "networks", settings, groups, material.index, material.subsets, material.classes
+        )
+        subsets, suffixes = (*material.subsets, "test"), tasks.suffixes(run.of_part("stage_1"))
+        inputs = stage.prints(run.index, run.split) | {
+            f"{path.parent.name}/{path.name}": artifacts.fingerprint_file(path)
+            for subset in subsets
+            for suffix in suffixes
+            for path in parts.tables(subset, suffix)
+        }
+        names = [f"hierarchy_{rule}{variant}{suffix}" for variant in parts.variants for suffix in suffixes
+                 for rule in ("hard", "soft")]  # fmt: skip
+        outputs = [run.predictions(name, subset) for name in names for subset in subsets]
+        step = run.step("03_train_hier hierarchy", [], inputs, outputs)
+        if distributed.agree(step.done(run.force)):
+            return say(f"what the hierarchy says together is up to date in {run.folder}")
+        for suffix in suffixes:
+            for name, tables in parts.predictors(suffix).items():
+                for subset, table in tables.items():
+                    predictions.save(run.predictions(name, subset), table)
+        step.finish()
+        say(f"predictions in {run.folder / 'predictions'}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,234 @@
+"""A hierarchy's networks put together to predictors, and judged: Hoogenboom 2019, sections 2.1 and 3."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import artifacts, grouping
+from lib.config import Hierarchy
+from lib.grouping import Grouping
+from lib.results import predictions, routing, score_figures, thresholds
+from lib.results.metrics import class_scores, scores
+from lib.results.predictions import PredictionTable
+from lib.samples import Index
+
+# of stage 2 networks: how their names end, and what they are called in tables and figures
+VARIANTS = {"": "without other", "_other": "with other"}
+STAGE_1 = {"stage_1": "multi-label", "stage_1_single": "single-label"}
+
+
+def table(networks: Path, network: str, subset: str, suffix: str = "") -> Path:
+    """Where the predictions of a network that is part of a hierarchy are."""
+    return networks / network / f"{subset}{suffix}.npz"
+
+
+def is_constant(truth_NL: np.ndarray) -> bool:
+    """Tell whether nothing can be learnt from labels: fewer than two samples, or all the same."""
+    return len(truth_NL) < 2 or bool((truth_NL == truth_NL[0]).all())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the stage 1 and stage 2 networks of a run say.
+
+    Attributes
+    ----------
+    networks : Path
+        ``outputs/<run>/networks``.
+    settings : Hierarchy
+    groups : dict
+        Class numbers by group, all 28.
+    index : Index
+    subsets : dict of ndarray of int
+        Rows of the labelled samples.
+    classes : list of int
+        The class numbers that the run keeps.
+    """
+
+    networks: Path
+    settings: Hierarchy
+    groups: Grouping
+    index: Index
+    subsets: dict[str, np.ndarray]
+    classes: list[int]
+
+    @property
+    def stage_1(self) -> list[str]:
+        """The stage 1 networks; the first routes."""
+        wanted = {"both": list(STAGE_1), "multi_label": ["stage_1"], "single_label": ["stage_1_single"]}
+        return wanted[self.settings.stage_1]
+
+    @property
+    def variants(self) -> list[str]:
+        """The kinds of stage 2 networks, of `VARIANTS`."""
+        return {"both": ["", "_other"], "without": [""], "with": ["_other"]}[self.settings.other]
+
+    def ids(self, subset: str) -> list[str]:
+        """Return the ids of a subset, or of ``test``."""
+        if subset == "test":
+            return self.index.test_ids
+        return [self.index.train_ids[row] for row in self.subsets[subset]]
+
+    def truth_NG(self, subset: str) -> np.ndarray:
+        """Return which groups the samples of a labelled subset have a label of."""
+        return grouping.membership(self.index.truth_NC[self.subsets[subset]], self.groups)
+
+    def learnt(self, group: str) -> list[int]:
+        """Return a group's classes that the run keeps, if it has a stage 2 network; else none."""
+        rows, number = self.subsets["train"], list(self.groups).index(group)
+        labels = [label for label in self.groups[group] if label in self.classes]
+        within = rows[self.truth_NG("train")[:, number]]
+        return [] if is_constant(self.index.truth_NC[within][:, labels]) else labels
+
+    def tables(self, subset: str, suffix: str = "") -> list[Path]:
+        """Return the files that `predictors` reads for a subset."""
+        networks = [self.stage_1[0]] + [
+            f"stage_2_{grouping.short(group)}{variant}"
+            for variant in self.variants
+            for group in self.groups
+            if self.learnt(group)
+        ]
+        return [table(self.networks, network, subset, suffix) for network in networks]
+
+    def said_of_groups(self, network: str, subset: str, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
+        """Return a stage 1 network's probabilities_NG, and its decision_NG at 0.5.
+
+        A single-label network decides for the most probable combination.
+        """
+        count = len(self.groups)
+        width = count if network == "stage_1" else len(grouping.combinations(count))
+        found = predictions.load(table(self.networks, network, subset, suffix), width, "03_train_hier.py")
+        values = found.rows_of(self.ids(subset), f"the {subset} subset")
+        return (values, values >= 0.5) if network == "stage_1" else grouping.from_combinations(values, count)
+
+    def said_within(self, variant: str, subset: str, suffix: str = "") -> np.ndarray:
+        """Return within_NC, what stage 2 says of every class, given that its group is right.
+
+        A group without a network: the share of its training samples that carry the class.
+        """
+        ids, rows = self.ids(subset), self.subsets["train"]
+        truth_NC, within_NG = self.index.truth_NC[rows], self.truth_NG("train")
+        within_NC = np.zeros((len(ids), truth_NC.shape[1]), np.float32)
+        for number, (group, labels) in enumerate(self.groups.items()):
+            if self.learnt(group):
+                path = table(self.networks, f"stage_2_{grouping.short(group)}{variant}", subset, suffix)
+                found = predictions.load(path, maker="03_train_hier.py")
+                within_NC[:, list(labels)] = found.rows_of(ids, f"the {subset} subset")[:, list(labels)]
+            elif within_NG[:, number].any():
+                within_NC[:, list(labels)] = truth_NC[within_NG[:, number]][:, list(labels)].mean(axis=0)
+        return within_NC
+
+    def predictors(self, suffix: str = "") -> dict[str, dict[str, PredictionTable]]:
+        """Return the predictors that the networks make together, by name: tables by subset.
+
+        ``hierarchy_hard`` and ``hierarchy_hard_other`` route as published: with thresholds of 0.5 they are
+        Hoogenboom's. ``hierarchy_soft`` and ``hierarchy_soft_other`` weight by stage 1's probabilities,
+        which are calibrated on validation.
+        """
+        first = self.stage_1[0]
+        calibrate = routing.Calibration(
+            self.said_of_groups(first, "validation", suffix)[0], self.truth_NG("validation")
+        )
+        found: dict[str, dict[str, PredictionTable]] = {}
+        for subset in (*self.subsets, "test"):
+            probabilities_NG, decision_NG = self.said_of_groups(first, subset, suffix)
+            for variant in self.variants:
+                within_NC = self.said_within(variant, subset, suffix)
+                for name, probabilities_NC in (
+                    ("hard", routing.hard(decision_NG, within_NC, self.groups)),
+                    ("soft", routing.soft(calibrate(probabilities_NG), within_NC, self.groups)),
+                ):
+                    predictor = f"hierarchy_{name}{variant}{suffix}"
+                    predicted = PredictionTable(self.ids(subset), probabilities_NC)
+                    found.setdefault(predictor, {})[subset] = predicted
+        return found
+
+    def judge_groups(self, subset: str) -> pd.DataFrame:
+        """Score the stage 1 networks, group by group (Hoogenboom 2019, figure 5).
+
+        Returns
+        -------
+        DataFrame
+            A row for each network and group: network, group, and the columns of `metrics.scores`.
+        """
+        parts = []
+        for network in self.stage_1:
+            _, decision_NG = self.said_of_groups(network, subset)
+            part = scores(self.truth_NG(subset), decision_NG).assign(group=list(self.groups))
+            parts.append(part.assign(network=STAGE_1[network]))
+        judged = pd.concat(parts, ignore_index=True)
+        return judged[["network", "group", *(c for c in judged if c not in ("network", "group"))]]
+
+    def judge_within(self, subset: str, baseline: str, table: PredictionTable, cut: float) -> pd.DataFrame:
+        """Score stage 2 networks and a predictor of all classes on each group's samples (figure 6).
+
+        Parameters
+        ----------
+        baseline : str
+            The predictor's name.
+        table : PredictionTable
+            What it says of the subset.
+        cut : float
+            The one threshold of all.
+
+        Returns
+        -------
+        DataFrame
+            A row for each group, class and predictor: group, predictor, samples (of the group), class, and
+            the columns of `metrics.class_scores` over the group's samples.
+        """
+        truth_NC, truth_NG = self.index.truth_NC[self.subsets[subset]], self.truth_NG(subset)
+        said = {baseline: table.rows_of(self.ids(subset), f"the {subset} subset")}
+        said |= {f"stage 2 {VARIANTS[v]}": self.said_within(v, subset) for v in self.variants}
+        parts = []
+        for number, group in enumerate(self.groups):
+            rows, labels = truth_NG[:, number], self.learnt(group)
+            for predictor, probabilities_NC in said.items() if labels else ():
+                decision_NC = thresholds.decide(probabilities_NC[rows], np.full(truth_NC.shape[1], cut))
+                part = class_scores(truth_NC[rows], decision_NC).iloc[labels].reset_index()
+                parts.append(part.assign(group=group, predictor=predictor, samples=rows.sum()))
+        judged = pd.concat(parts, ignore_index=True)
+        first = ["group", "predictor", "samples", "class"]
+        return judged[first + [column for column in judged if column not in first]]
+
+    def report(self, run: Path, subset: str, baseline: str, cut: float, on: str) -> None:
+        """Write and draw how stage 1, stage 2 and both together do: figures 5, 6 and 7 of the thesis.
+
+        Nothing is done before the networks and the baseline have predicted the subset.
+
+        Parameters
+        ----------
+        run : Path
+            ``outputs/<run>``, with the evaluation of every predictor.
+        subset : str
+            What is judged on.
+        baseline : str
+            The predictor that the hierarchy is compared with.
+        cut : float
+            The one threshold of all.
+        on : str
+            Names subset and data, for titles.
+        """
+        whole = run / "predictions" / baseline / f"{subset}.npz"
+        needed = [table(self.networks, network, subset) for network in self.stage_1]
+        if not all(path.exists() for path in (*needed, *self.tables(subset), whole)):
+            return
+        said = f"{cut:g} for all: {on}"
+        of_groups = self.judge_groups(subset)
+        within = self.judge_within(subset, baseline, predictions.load(whole), cut)
+        predictors = [baseline, *(f"hierarchy_hard{variant}" for variant in self.variants)]
+        tables = [pd.read_csv(run / "evaluation" / f"{name}_classes.csv") for name in predictors]
+        of_classes = pd.concat(
+            table.assign(predictor=name) for name, table in zip(predictors, tables, strict=True)
+        )
+        chosen = of_classes[(of_classes["subset"] == subset) & (of_classes["decision"] == "fixed")]
+        for name, table in (("groups", of_groups), ("within_groups", within)):
+            artifacts.write_csv(run / "evaluation" / f"{name}.csv", table)
+        folder = run / "figures"
+        score_figures.group_scores(folder / "groups.png", of_groups, f"Stage 1, {on}")
+        score_figures.within_groups(folder / "within_groups.png", within, f"Stage 2, {said}")
+        score_figures.class_advantages(
+            folder / "advantages.png", chosen, self.groups, f"Hierarchy and {baseline}, {said}"
+        )

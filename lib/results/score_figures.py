@@ -1,0 +1,190 @@
+"""Figures of scores: each class, group and predictor, drawn with matplotlib from tables of the evaluation."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.grouping import Grouping
+from lib.labels import CLASSES
+from lib.results.figures import BLUE, GREEN, GREY, ORANGE, canvas
+
+RED, LIGHT = "#c8423c", "#c9ccd1"
+LOWEST = -0.5  # of a score that is drawn in its place
+SCORES = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "prediction_advantage": "prediction advantage",
+}
+MARKS = ((BLUE, "o"), (RED, "D"), (ORANGE, "s"), (GREEN, "^"))
+ADVANTAGE = "prediction advantage: 0 is guessing by frequency, 1 is perfect"
+
+
+def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
+    """Draw each class's F1 at one threshold for all and at its own, most frequent class on top.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        The per-class table of `lib.results.evaluation.evaluate`.
+    subset : str
+        Which of its subsets.
+    """
+    chosen = scores[scores["subset"] == subset]
+    fixed, tuned = (chosen[chosen["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
+    order = fixed["support"].sort_values(kind="stable").index
+    fixed, tuned = fixed.loc[order], tuned.loc[order]
+    rows = np.arange(len(order))
+    with canvas(path, size=(7, 6.5)) as (_, axes):
+        axes.hlines(rows, fixed["f1"], tuned["f1"], color=LIGHT, linewidth=2)
+        for scores, color, name in ((fixed, GREY, "one threshold"), (tuned, ORANGE, "its own")):
+            label = f"{name}, mean {scores['f1'].mean():.3f}"
+            axes.plot(scores["f1"], rows, "o", color=color, markersize=5, label=label)
+        axes.set_yticks(rows, [f"{name}  ({support:,})" for name, support in fixed["support"].items()])
+        axes.set_xlim(-0.02, 1.02)
+        axes.margins(y=0.02)
+        axes.grid(axis="x", color="#e5e7ea")
+        axes.set_xlabel("F1 (in brackets: samples with the class)")
+        axes.legend(frameon=False, loc="lower right")
+        axes.set_title(title)
+
+
+def class_scores(path: Path, scores: pd.DataFrame, groups: Grouping, title: str) -> None:
+    """Draw precision, recall, F1 and prediction advantage of each class, by group (Hoogenboom, figure 4).
+
+    Parameters
+    ----------
+    scores : DataFrame
+        A row a class: class, support, and the columns of `lib.results.metrics.scores`.
+    """
+    table = scores.set_index("class")
+    panels = {}
+    for group, labels in groups.items():
+        own = table.loc[[CLASSES[label] for label in labels if CLASSES[label] in table.index]]
+        own.index = _counted(own["support"])
+        panels[group] = own[list(SCORES)].rename(columns=SCORES).where(own["support"] > 0)
+    _dots(path, panels, "score (in brackets: samples with the class)", title)
+
+
+def group_scores(path: Path, scores: pd.DataFrame, title: str) -> None:
+    """Draw precision, recall and F1 of the groups, by stage 1 network (Hoogenboom, figure 5).
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `lib.results.hierarchy.Parts.judge_groups` returns it.
+    """
+    scores = scores.assign(name=_counted(scores.set_index("group")["support"]))
+    panels = {
+        SCORES[column]: scores.pivot(index="name", columns="network", values=column).loc[
+            scores["name"].drop_duplicates(), scores["network"].unique()
+        ]
+        for column in ("precision", "recall", "f1")
+    }
+    _dots(path, panels, "score (in brackets: samples with a label of the group)", title)
+
+
+def within_groups(path: Path, scores: pd.DataFrame, title: str) -> None:
+    """Draw each class's prediction advantage within its group, by predictor (Hoogenboom, figure 6).
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `lib.results.hierarchy.Parts.judge_within` returns it.
+    """
+    panels = {}
+    for (group, samples), own in scores.groupby(["group", "samples"], sort=False):
+        own = own.assign(name=_counted(own.set_index("class")["support"]))
+        panels[f"{group}: {samples:,} samples"] = _by_predictor(own)
+    _dots(path, panels, ADVANTAGE, title)
+
+
+def class_advantages(path: Path, scores: pd.DataFrame, groups: Grouping, title: str) -> None:
+    """Draw each class's prediction advantage, by predictor (Hoogenboom, figure 7).
+
+    Parameters
+    ----------
+    scores : DataFrame
+        A row for each predictor and class: predictor, class, support, prediction_advantage.
+    """
+    panels = {}
+    for group, labels in groups.items():
+        own = scores[scores["class"].isin([CLASSES[label] for label in labels])]
+        if len(own):
+            own = own.assign(name=_counted(own.set_index("class")["support"]))
+            panels[group] = _by_predictor(own)
+    _dots(path, panels, ADVANTAGE, title)
+
+
+def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title: str) -> None:
+    """Draw the macro-F1 of every predictor, at one threshold and as submitted, best on top.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `lib.results.evaluation.side_by_side` returns it.
+    """
+    chosen = table[table["subset"] == subset]
+    scores = chosen.pivot(index="predictor", columns="decision", values="macro_f1")
+    scores = scores.sort_values("submitted", kind="stable")
+    rows = np.arange(len(scores))
+    with canvas(path, size=(7, 1.5 + 0.3 * len(scores))) as (figure, axes):
+        axes.hlines(rows, scores["fixed"], scores["submitted"], color=LIGHT, linewidth=2)
+        axes.plot(scores["fixed"], rows, "o", color=GREY, label=f"{fixed:g} for all classes")
+        axes.plot(scores["submitted"], rows, "o", color=ORANGE, label="each class's own threshold")
+        for row, score in enumerate(scores["submitted"]):
+            axes.annotate(f"{score:.3f}", (score, row), (7, 0), textcoords="offset points", va="center")
+        guess = chosen["guessing_macro_f1"].iloc[0]
+        axes.axvline(guess, color=GREY, linestyle=":")
+        axes.annotate("guessing", (guess, rows[-1] + 0.45), (3, 0), textcoords="offset points", fontsize=7.5)
+        axes.set_yticks(rows, scores.index)
+        axes.set_ylim(-0.6, len(scores) - 0.2)
+        axes.set_xlim(0, scores[["fixed", "submitted"]].to_numpy().max() * 1.15)
+        axes.grid(axis="x", color="#e5e7ea")
+        axes.set_xlabel("macro-F1")
+        figure.legend(frameon=False, loc="outside lower right", ncols=2)
+        axes.set_title(title)
+
+
+def _counted(support: pd.Series) -> list[str]:
+    return [f"{name}  ({count:,})" for name, count in support.items()]
+
+
+def _by_predictor(scores: pd.DataFrame) -> pd.DataFrame:
+    shown = scores.assign(shown=scores["prediction_advantage"].where(scores["support"] > 0))
+    table = shown.pivot(index="name", columns="predictor", values="shown")
+    return table.loc[scores["name"].drop_duplicates(), scores["predictor"].unique()]
+
+
+def _dots(path: Path, panels: dict[str, pd.DataFrame], label: str, title: str) -> None:
+    """Draw panels one above another: a line a row, a mark a column, first row on top.
+
+    Values below `LOWEST` are drawn at the edge.
+    """
+    panels = {name: table for name, table in panels.items() if len(table)}
+    heights = [len(table) + 0.8 for table in panels.values()]
+    lowest = max(min(np.nanmin(table.to_numpy(), initial=0) for table in panels.values()), LOWEST)
+    with canvas(
+        path, len(panels), 1, size=(7.5, 1.3 + 0.24 * sum(heights)), height_ratios=heights, sharex=True,
+        squeeze=False,
+    ) as (figure, axes):  # fmt: skip
+        for axis, (name, table) in zip(axes[:, 0], panels.items(), strict=True):
+            rows = np.arange(len(table))
+            shown = table.clip(lower=lowest)
+            axis.hlines(rows, shown.min(axis=1), shown.max(axis=1), color=LIGHT, linewidth=2)
+            for place, (column, (color, mark)) in enumerate(zip(table, MARKS, strict=False)):
+                height = rows + (place - (table.shape[1] - 1) / 2) * 0.14  # equal values stay apart
+                axis.plot(shown[column], height, mark, color=color, markersize=4.5, label=column)
+            axis.set_yticks(rows, table.index)
+            axis.set_ylim(len(table) - 0.4, -0.6)
+            axis.grid(axis="x", color="#e5e7ea")
+            axis.set_title(name, fontsize=9)
+            if lowest < 0:
+                axis.axvline(0, color=GREY, linewidth=1)
+        axes[-1, 0].set_xlim(lowest - 0.03, 1.03)
+        below = any((table < lowest).any(axis=None) for table in panels.values())
+        axes[-1, 0].set_xlabel(label + f"; below {lowest:g} at the edge" * below)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, frameon=False, loc="outside lower right", ncols=len(names))
+        figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
