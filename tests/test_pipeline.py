@@ -358,8 +358,8 @@ def test_two_processes_train_one_network_and_one_writes(tmp_path):
     raw = write_kaggle(tmp_path / "raw", train=60)
     options = ["--preset", "smoke", "--data", raw, "--work", tmp_path, *TINY, "training.precision=float32"]
     call("00_prepare", *options)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(ROOT / "02_train_cnn.py"), *map(str, options), "--network", "baseline"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, str(ROOT / "02_train_cnn.py"), *map(str, options), "--network", "baseline"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for again in (False, True):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
@@ -371,6 +371,13 @@ def test_two_processes_train_one_network_and_one_writes(tmp_path):
             tmp_path / "outputs" / "smoke" / "predictions" / "baseline" / f"{subset}.npz"
         )
         assert len(set(table.ids)) == len(table.ids) > 0
+    stages = ("hierarchy.train=stages", "hierarchy.stage_1=multi_label")
+    command = [*torchrun, str(ROOT / "03_train_hier.py"), *map(str, options), *stages]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("stage_2_nucleus (2 of 3):") == 1
+    table = predictions.load(tmp_path / "outputs/smoke/predictions/hierarchy_soft/test.npz")
+    assert len(table.ids) == 5
     assert not list((tmp_path / "outputs").rglob(".*.part"))
 
 
@@ -423,7 +430,7 @@ def test_networks_trained_at_once_say_the_same(tmp_path):
     call("00_prepare", *options, "--run", "at_once")
     done = run_script("03_train_hier", *options, "--run", "at_once", "--parallel", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    for line in ("[stage_1] stage_1:", "[stage_2_nucleus_other] stage_2_nucleus_other:"):
+    for line in ("[stage_1] stage_1 (1 of 1):", "[stage_2_nucleus_other] stage_2_nucleus_other (1 of 1):"):
         assert line in done.stdout.splitlines()
     for name in ("hierarchy_hard", "hierarchy_soft_other"):
         one, two = (

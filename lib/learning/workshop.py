@@ -28,8 +28,8 @@ def carry_out_all(tasks: list[Task], run: Run, stage: str, argv: list[str] | Non
     """
     at_once = run.options.parallel
     if at_once == 1:
-        for task in tasks:
-            carry_out(task, stage)
+        for number, task in enumerate(tasks, start=1):
+            carry_out(task, stage, f"{number} of {len(tasks)}")
         return
     if WORLD > 1:
         raise UserError("--parallel trains networks apart, torchrun trains each together: use one of them")
@@ -50,8 +50,15 @@ def _place(number: int, at_once: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(cores)} | shown
 
 
-def carry_out(task: Task, stage: str) -> None:
+def carry_out(task: Task, stage: str, which: str) -> None:
     """Train a network and let it predict every subset, unless that is done.
+
+    Parameters
+    ----------
+    stage : str
+        The script's name.
+    which : str
+        Shown beside the network's name.
 
     Raises
     ------
@@ -83,7 +90,7 @@ def carry_out(task: Task, stage: str) -> None:
         from lib.learning import predictor  # torch takes seconds
         from lib.results import figures
 
-        say(f"{task.name}:")
+        say(f"{task.name} ({which}):")
         history, found = predictor.train_and_predict(task, step.identity)
         if history is not None:
             title = f"{task.name}: {run.data_name}"
@@ -98,3 +105,4 @@ def carry_out(task: Task, stage: str) -> None:
                 table = PredictionTable(material.ids(subset), probabilities_NO)
                 predictions.save(task.table(subset, suffix), table)
         step.finish()
+    distributed.wait()  # the next may start from this one's weights
