@@ -15,7 +15,7 @@ from lib.learning import hierarchy as networks
 from lib.learning import models
 from lib.learning.heads import GroupHeads
 from lib.results import predictions
-from lib.results.hierarchy import Parts, is_constant, table
+from lib.results.hierarchy import Parts, is_constant, table_path
 from lib.results.predictions import PredictionTable
 from lib.samples import Index
 
@@ -149,7 +149,7 @@ def parts(tmp_path, index):
             ("stage_1", said_NG), ("stage_1_single", said_NM), ("stage_2_pair", within_NC),
             ("stage_2_rest", within_NC),
         ):  # fmt: skip
-            predictions.save(table(tmp_path, network, subset), PredictionTable(ids, values))
+            predictions.save(table_path(tmp_path, network, subset), PredictionTable(ids, values))
     return parts
 
 

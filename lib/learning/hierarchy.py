@@ -46,7 +46,7 @@ def tasks(run: Run, groups: Grouping) -> dict[str, Task]:
         def table(subset: str, suffix: str) -> Path:
             if part == "joint":
                 return run.predictions(name + suffix, subset)
-            return hierarchy.table(networks, name, subset, suffix)
+            return hierarchy.table_path(networks, name, subset, suffix)
 
         own = run.of_part(part), material[part]
         found[name] = Task(name, *own, truth_NO, rows["train"], rows["validation"], classes, table, **more)

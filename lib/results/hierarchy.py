@@ -19,7 +19,7 @@ VARIANTS = {"": "without other", "_other": "with other"}
 STAGE_1 = {"stage_1": "multi-label", "stage_1_single": "single-label"}
 
 
-def table(networks: Path, network: str, subset: str, suffix: str = "") -> Path:
+def table_path(networks: Path, network: str, subset: str, suffix: str = "") -> Path:
     """Where the predictions of a network that is part of a hierarchy are."""
     return networks / network / f"{subset}{suffix}.npz"
 
@@ -90,7 +90,7 @@ class Parts:
             for group in self.groups
             if self.learnt(group)
         ]
-        return [table(self.networks, network, subset, suffix) for network in networks]
+        return [table_path(self.networks, network, subset, suffix) for network in networks]
 
     def said_of_groups(self, network: str, subset: str, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Return a stage 1 network's probabilities_NG, and its decision_NG at 0.5.
@@ -99,7 +99,9 @@ class Parts:
         """
         count = len(self.groups)
         width = count if network == "stage_1" else len(grouping.combinations(count))
-        found = predictions.load(table(self.networks, network, subset, suffix), width, "03_train_hier.py")
+        found = predictions.load(
+            table_path(self.networks, network, subset, suffix), width, "03_train_hier.py"
+        )
         values = found.rows_of(self.ids(subset), f"the {subset} subset")
         return (values, values >= 0.5) if network == "stage_1" else grouping.from_combinations(values, count)
 
@@ -113,7 +115,7 @@ class Parts:
         within_NC = np.zeros((len(ids), truth_NC.shape[1]), np.float32)
         for number, (group, labels) in enumerate(self.groups.items()):
             if self.learnt(group):
-                path = table(self.networks, f"stage_2_{grouping.short(group)}{variant}", subset, suffix)
+                path = table_path(self.networks, f"stage_2_{grouping.short(group)}{variant}", subset, suffix)
                 found = predictions.load(path, maker="03_train_hier.py")
                 within_NC[:, list(labels)] = found.rows_of(ids, f"the {subset} subset")[:, list(labels)]
             elif within_NG[:, number].any():
@@ -212,7 +214,7 @@ class Parts:
             Names subset and data, for titles.
         """
         whole = run / "predictions" / baseline / f"{subset}.npz"
-        needed = [table(self.networks, network, subset) for network in self.stage_1]
+        needed = [table_path(self.networks, network, subset) for network in self.stage_1]
         if not all(path.exists() for path in (*needed, *self.tables(subset), whole)):
             return
         said = f"{cut:g} for all: {on}"
