@@ -184,7 +184,7 @@ def _dots(path: Path, panels: dict[str, pd.DataFrame], label: str, title: str) -
                 axis.axvline(0, color=GREY, linewidth=1)
         axes[-1, 0].set_xlim(lowest - 0.03, 1.03)
         below = any((table < lowest).any(axis=None) for table in panels.values())
-        axes[-1, 0].set_xlabel(label + f"; below {lowest:g} at the edge" * below)
+        axes[-1, 0].set_xlabel(label + f"\nbelow {lowest:g}: drawn at the edge" * below)
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, frameon=False, loc="outside lower right", ncols=len(names))
         figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
