@@ -8,7 +8,7 @@ Writes  outputs/<run>/networks/{stage_1,stage_1_single,stage_2_<group>,stage_2_<
 Run     python 03_train_hier.py --preset demo
 """
 
-from lib import artifacts, grouping, stage
+from lib import artifacts, grouping, samples, stage
 from lib.console import say
 
 
@@ -27,11 +27,8 @@ def main(argv: list[str] | None = None) -> None:
         workshop.carry_out_all([known[name] for name in run.chosen(known)], run, "03_train_hier", argv)
         if run.options.network or settings.train == "joint":
             return
-        material = next(iter(known.values())).material
-        parts = Parts(
-            run.folder / "networks", settings, groups, material.index, material.subsets, material.classes
-        )
-        subsets, suffixes = (*material.subsets, "test"), tasks.suffixes(run.of_part("stage_1"))
+        parts = Parts.of(run.folder, run.config, samples.read_index(run.index))
+        subsets, suffixes = (*parts.subsets, "test"), tasks.suffixes(run.of_part("stage_1"))
         inputs = stage.prints(run.index, run.split) | {
             f"{path.parent.name}/{path.name}": artifacts.fingerprint_file(path)
             for subset in subsets

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
     run = stage.begin(parser, argv)
-    from lib.results import evaluation, predictions, submission, thresholds
+    from lib.results import evaluation, hierarchy, predictions, submission, thresholds
 
     with run.hold():
         index = samples.read_index(run.index)
@@ -21,14 +21,20 @@ def main(argv: list[str] | None = None) -> None:
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
         submission_csv = run.folder / "submission.csv"
-        step = run.step("05_submit", [], stage.prints(run.index, test_npz, thresholds_json), [submission_csv])
+        settings, inputs = run.config.threshold, stage.prints(run.index, test_npz, thresholds_json)
+        parts = hierarchy.Parts.of(run.folder, run.config, index) if settings.consistent else None
+        if parts:
+            inputs |= stage.prints(parts.groups_said("test"))
+        step = run.step("05_submit", ["threshold"], inputs, [submission_csv])
         if step.done(run.force):
             say(f"{submission_csv} is up to date")
             decision_NC = submission.check(submission_csv, index.test_ids)
         else:
             probabilities_NC = predictions.load(test_npz).rows_of(index.test_ids, "sample_submission.csv")
-            thresholds_C = thresholds.from_table(artifacts.read_json(thresholds_json))
-            decision_NC = thresholds.submitted(probabilities_NC, thresholds_C)
+            allowed_NC = parts.allowed_NC("test") if parts else None
+            decision_NC = thresholds.submitted(
+                probabilities_NC, thresholds.load(thresholds_json, "test"), settings.max_labels, allowed_NC
+            )
             submission.replace_unseen(decision_NC, index, run.bad_images)
             decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
             step.finish(predictor=predictor)

@@ -16,9 +16,9 @@ import pandas as pd
 from simulated_runs import run_stages
 from sklearn.metrics import average_precision_score
 
-from lib import artifacts, grouping, presets, samples
+from lib import presets, samples
 from lib.results import predictions, routing, thresholds
-from lib.results.evaluation import decide_all, join
+from lib.results.evaluation import Judged, decide_all, join
 from lib.results.hierarchy import Parts
 from lib.results.metrics import f1_per_class, macro_f1
 
@@ -36,26 +36,19 @@ class Seed:
         run_stages(("00_prepare", "02_train_cnn", "03_train_hier", "04_threshold"), given)
         self.index = samples.read_index(work / "data" / "cache" / "hierarchy" / "index.csv")
         self.subsets = samples.read_subsets(self.folder / "split.csv", self.index)
-        self.groups = grouping.read("atlas")
-        self.parts = Parts(
-            self.folder / "networks",
-            PRESET.hierarchy,
-            self.groups,
-            self.index,
-            self.subsets,
-            list(range(28)),
-        )
+        self.parts = Parts.of(self.folder, PRESET, self.index)
+        self.groups = self.parts.groups
 
-    def said(self, predictor: str, subset: str = "holdout") -> tuple[np.ndarray, np.ndarray]:
+    def said(self, predictor: str, subset: str = "holdout") -> Judged:
         """Return truth_NC and probabilities_NC."""
         table = predictions.load(self.folder / "predictions" / predictor / f"{subset}.npz")
         return join(table, self.index, self.subsets[subset], subset)
 
     def scores(self, predictor: str) -> dict[str, float]:
         """Return macro-F1 at 0.5 and as submitted, and mean average precision."""
-        truth_NC, probabilities_NC = self.said(predictor)
-        table = artifacts.read_json(self.folder / "thresholds" / f"{predictor}.json")
-        decided = decide_all(probabilities_NC, thresholds.from_table(table), 0.5)
+        truth_NC, probabilities_NC, _ = self.said(predictor)
+        thresholds_C = thresholds.load(self.folder / "thresholds" / f"{predictor}.json", "holdout")
+        decided = decide_all(probabilities_NC, thresholds_C, PRESET.threshold)
         return {
             "macro-F1 at 0.5": macro_f1(truth_NC, decided["fixed"]),
             "macro-F1, own thresholds": macro_f1(truth_NC, decided["submitted"]),
@@ -66,7 +59,7 @@ class Seed:
         """Return mean F1 at 0.5 and average precision of a group's classes on the group's samples."""
         labels = list(self.groups[group])
         rows = self.parts.truth_NG("holdout")[:, list(self.groups).index(group)]
-        truth_NC, baseline_NC = self.said("baseline")
+        truth_NC, baseline_NC, _ = self.said("baseline")
         found = {"samples": rows.sum()}
         for name, said_NC in (
             ("baseline", baseline_NC),
@@ -80,7 +73,7 @@ class Seed:
 
     def told_the_groups(self) -> dict[str, float]:
         """Return average precision over all samples, of predictors that are told the true groups."""
-        truth_NC, baseline_NC = self.said("baseline")
+        truth_NC, baseline_NC, _ = self.said("baseline")
         truth_NG = self.parts.truth_NG("holdout")
         told = {
             name: routing.hard(truth_NG, said_NC, self.groups)

@@ -12,7 +12,6 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.artifacts import read_json
 from lib.labels import parse_target, target_matrix
 from lib.results import predictions, thresholds
 from lib.stage import ROOT
@@ -28,7 +27,7 @@ def judge(work: Path, dataset: str, run: str, predictor: str) -> tuple[np.ndarra
     """Return truth_NC, probabilities_NC and decision_NC (as handed in) of a run's test samples."""
     folder = work / "outputs" / run
     table = predictions.load(folder / "predictions" / predictor / "test.npz")
-    thresholds_C = thresholds.from_table(read_json(folder / "thresholds" / f"{predictor}.json"))
+    thresholds_C = thresholds.load(folder / "thresholds" / f"{predictor}.json", "test")
     solution = pd.read_csv(work / "data" / dataset / "solution.csv", dtype=str).set_index("Id")
     truth_NC = target_matrix([parse_target(text) for text in solution.loc[table.ids, "Target"]])
     return truth_NC, table.probabilities_NC, thresholds.submitted(table.probabilities_NC, thresholds_C)

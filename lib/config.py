@@ -202,8 +202,33 @@ class Hierarchy:
 class Threshold:
     """From probabilities to yes and no."""
 
-    method: str = setting("f1", "f1: the exact optimum on validation, class by class; fixed", ("f1", "fixed"))
-    fixed: float = setting(0.5, "used by fixed, and for a class without a validation sample", low=0, high=1)
+    method: str = setting(
+        "expected_f1",
+        "one for all (fixed); the optimum of F1 on validation, class by class (f1), for all classes together "
+        "(global), between these (shrunk), or of parts of validation (cross_validated); by how frequent a "
+        "class is (frequency); the optimum of the F1 that is expected where it is applied (expected_f1)",
+        ("fixed", "f1", "global", "shrunk", "cross_validated", "frequency", "expected_f1"),
+    )
+    fixed: float = setting(
+        0.5, "used by fixed, and by f1 for a class without a validation sample", low=0, high=1
+    )
+    shrinkage: float = setting(
+        10.0, "shrunk: validation samples of a class that weigh as much as all classes together", low=0
+    )
+    calibration: str = setting(
+        "class",
+        "of probabilities for expected_f1 and estimated frequencies: none, class by class, or all alike",
+        ("none", "class", "pooled"),
+    )
+    frequencies: str = setting(
+        "training",
+        "of the classes, for frequency and expected_f1: as in training, estimated where they are applied, "
+        "or a CSV file: class,frequency",
+    )
+    max_labels: int = setting(
+        0, "most labels of a sample, those furthest above their thresholds; 0: any", low=0
+    )
+    consistent: bool = setting(False, "only labels of groups that the hierarchy's stage 1 says yes to")
 
 
 @dataclass(frozen=True)

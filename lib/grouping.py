@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import UserError
-from lib.labels import CLASSES, GROUPS
+from lib.labels import CLASSES, GROUPS, class_number
 
 Grouping = dict[str, tuple[int, ...]]  # class numbers by group
 
@@ -54,7 +54,7 @@ def read(name: str) -> Grouping:
         raise UserError(f"{path} has the columns {','.join(table)}; expected group,label")
     group_of: dict[int, str] = {}
     for row, (group, text) in enumerate(zip(table["group"], table["label"], strict=True)):
-        label = _class_number(text.strip())
+        label = class_number(text)
         if label is None:
             raise UserError(
                 f"{path}, line {row + 2}: label {text!r} is none of the 28; expected 0-27 or a name"
@@ -140,9 +140,3 @@ def from_combinations(probabilities_NM: np.ndarray, groups: int) -> tuple[np.nda
     combination_MG = combinations(groups)
     probabilities_NG = (probabilities_NM @ combination_MG).clip(0, 1).astype(np.float32)
     return probabilities_NG, combination_MG[probabilities_NM.argmax(axis=1)]
-
-
-def _class_number(text: str) -> int | None:
-    if text.isascii() and text.isdigit():
-        return int(text) if int(text) < len(CLASSES) else None
-    return CLASSES.index(text) if text in CLASSES else None

@@ -70,6 +70,14 @@ FEATURES = {
 }
 
 
+def class_number(text: str) -> int | None:
+    """Return the number of the class that a text names, by number or name; None if there is none."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return int(text) if int(text) < len(CLASSES) else None
+    return CLASSES.index(text) if text in CLASSES else None
+
+
 def parse_target(text: str) -> tuple[int, ...]:
     """Read one target string such as ``"16 0"`` into sorted class numbers.
 

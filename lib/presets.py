@@ -75,6 +75,7 @@ FUSION = replace(
     data=Data(sizes=(256, 96)),
     split=Split(validation=0.2),
     features=Features(columns="all"),
+    threshold=Threshold(method="f1"),
     training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
     networks={
         "network_alone": (),
@@ -95,6 +96,7 @@ LIU = Config(
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2),
     features=Features(denoise="paper"),
+    threshold=Threshold(method="f1"),
     network=Network(architecture="resnet34", pretrained=True, fourth_channel="copy"),
     training=Training(
         size=224,

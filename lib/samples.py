@@ -81,6 +81,11 @@ def read_subsets(path: Path, index: Index) -> dict[str, np.ndarray]:
     }
 
 
+def read_classes(path: Path) -> list[int]:
+    """Read the class numbers that the run keeps from ``statistics.json``."""
+    return artifacts.read_json(artifacts.require(path, "00_prepare.py"))["classes"]
+
+
 def read_statistics(path: Path, size: int) -> tuple[list[int], dict[str, list[float]]]:
     """Read ``statistics.json``.
 

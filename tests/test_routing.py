@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from lib.results import routing, thresholds
+from lib.results.calibration import Calibration
 
 GROUPS = {"first": (0, 2), "second": (1,)}
 WITHIN_NC = np.array([[0.9, 0.8, 0.2], [0.6, 0.7, 0.5]])
@@ -29,13 +30,13 @@ def test_calibrated_probabilities_are_as_frequent_as_they_say():
     truth_NG = random.uniform(size=true_NG.shape) < true_NG
     # too sure, and shifted: logits times 2, less 1
     said_NG = 1 / (1 + np.exp(-(2 * np.log(true_NG / (1 - true_NG)) - 1)))
-    calibrate = routing.Calibration(said_NG, truth_NG)
-    assert calibrate.slope_G == pytest.approx([0.5, 0.5], abs=0.03)
-    assert calibrate.offset_G == pytest.approx([0.5, 0.5], abs=0.05)
+    calibrate = Calibration(said_NG, truth_NG)
+    assert calibrate.slope_C == pytest.approx([0.5, 0.5], abs=0.03)
+    assert calibrate.offset_C == pytest.approx([0.5, 0.5], abs=0.05)
     assert np.abs(calibrate(said_NG) - true_NG).max() < 0.02
 
 
 def test_what_cannot_be_calibrated_is_left_as_it_is():
     said_NG = np.array([[0.2, 0.0], [0.7, 1.0]])
-    calibrate = routing.Calibration(said_NG, np.array([[True, False], [True, False]]))
+    calibrate = Calibration(said_NG, np.array([[True, False], [True, False]]))
     assert calibrate(said_NG) == pytest.approx(said_NG, abs=1e-6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lib.config import Threshold
 from lib.errors import UserError
 from lib.labels import target_matrix
 from lib.results import evaluation, predictions, submission
@@ -120,7 +121,9 @@ def test_evaluation_by_hand():
     thresholds_C = np.full(28, 0.5)
     thresholds_C[0] = 0.3
     judged = {"validation": evaluation.Judged(truth_NC, probabilities_NC)}
-    per_class, summary = evaluation.evaluate(judged, thresholds_C, 0.5, classes=[0, 1, 2])
+    per_class, summary = evaluation.evaluate(
+        judged, {"validation": thresholds_C}, Threshold(fixed=0.5), classes=[0, 1, 2]
+    )
     scores = per_class.set_index(["decision", "class"])["f1"]
     # class 0: 1 of 3 found at 0.5; 2 of 3 at 0.3; all 3 when the empty last row gets its best class
     assert [scores[d, "Nucleoplasm"] for d in ("fixed", "tuned", "submitted")] == pytest.approx(

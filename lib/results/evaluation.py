@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lib import artifacts
+from lib.config import Threshold
 from lib.errors import UserError
 from lib.results import predictions, submission, thresholds
 from lib.results.metrics import class_scores, guessing_macro_f1
@@ -15,36 +15,50 @@ from lib.samples import Index
 
 
 class Judged(NamedTuple):
-    """One subset's truth beside what a predictor says of it, the same samples in the same order."""
+    """One subset's truth beside what a predictor says of it, the same samples in the same order.
+
+    ``allowed_NC``: as `thresholds.submitted` takes it.
+    """
 
     truth_NC: np.ndarray
     probabilities_NC: np.ndarray
+    allowed_NC: np.ndarray | None = None
 
 
-def join(table: PredictionTable, index: Index, rows: np.ndarray, subset: str) -> Judged:
+def join(
+    table: PredictionTable, index: Index, rows: np.ndarray, subset: str, allowed_NC: np.ndarray | None = None
+) -> Judged:
     """Put truth and predictions of a subset side by side, matched by id."""
     ids = [index.train_ids[row] for row in rows]
-    return Judged(index.truth_NC[rows], table.rows_of(ids, f"the {subset} subset"))
+    return Judged(index.truth_NC[rows], table.rows_of(ids, f"the {subset} subset"), allowed_NC)
 
 
-def decide_all(probabilities_NC: np.ndarray, thresholds_C: np.ndarray, fixed: float) -> dict[str, np.ndarray]:
+def decide_all(
+    probabilities_NC: np.ndarray,
+    thresholds_C: np.ndarray,
+    settings: Threshold,
+    allowed_NC: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Decide in every way that is reported.
 
     Returns
     -------
     dict of ndarray of shape (N, C), bool
         fixed: one threshold for all classes, as both papers begin; tuned: each class's own;
-        submitted: tuned, and the most probable class where nothing passes.
+        submitted: `thresholds.submitted`, with at least one label.
     """
     return {
-        "fixed": thresholds.decide(probabilities_NC, np.full(len(thresholds_C), fixed)),
+        "fixed": thresholds.decide(probabilities_NC, np.full(len(thresholds_C), settings.fixed)),
         "tuned": thresholds.decide(probabilities_NC, thresholds_C),
-        "submitted": thresholds.submitted(probabilities_NC, thresholds_C),
+        "submitted": thresholds.submitted(probabilities_NC, thresholds_C, settings.max_labels, allowed_NC),
     }
 
 
 def evaluate(
-    subsets: dict[str, Judged], thresholds_C: np.ndarray, fixed: float, classes: list[int]
+    subsets: dict[str, Judged],
+    thresholds_C: dict[str, np.ndarray],
+    settings: Threshold,
+    classes: list[int],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score a predictor.
 
@@ -52,9 +66,10 @@ def evaluate(
     ----------
     subsets : dict of Judged
         By name; must hold validation.
-    thresholds_C : ndarray of shape (C,)
-    fixed : float
-        The one threshold of decision "fixed".
+    thresholds_C : dict of ndarray of shape (C,)
+        By subset.
+    settings : Threshold
+        ``fixed`` is the one threshold of decision "fixed".
     classes : list of int
         The classes that the run keeps; macro averages are over these.
 
@@ -71,7 +86,8 @@ def evaluate(
     per_class, summary = [], []
     for subset, judged in subsets.items():
         guess = guessing_macro_f1(judged.truth_NC[:, classes], frequency_C[classes])
-        for decision, decision_NC in decide_all(judged.probabilities_NC, thresholds_C, fixed).items():
+        decided = decide_all(judged.probabilities_NC, thresholds_C[subset], settings, judged.allowed_NC)
+        for decision, decision_NC in decided.items():
             scores = class_scores(judged.truth_NC, decision_NC).iloc[classes]
             per_class.append(scores.reset_index().assign(subset=subset, decision=decision))
             summary.append(
@@ -137,7 +153,7 @@ def best_predictor(folder: Path) -> str:
     return max(scores, key=scores.get)
 
 
-def test_scores(run: Path, index: Index, solution: Path, fixed: float) -> dict[tuple[str, str], float]:
+def test_scores(run: Path, index: Index, solution: Path, settings: Threshold) -> dict[tuple[str, str], float]:
     """Return macro-F1 on the test samples by predictor and way to decide; empty where answers are unknown.
 
     Parameters
@@ -146,14 +162,14 @@ def test_scores(run: Path, index: Index, solution: Path, fixed: float) -> dict[t
         ``outputs/<run>``, with predictions and thresholds.
     solution : Path
         As `lib.results.submission.score` takes it.
-    fixed : float
+    settings : Threshold
         As `decide_all` takes it.
     """
     scores = {}
     for path in sorted((run / "thresholds").glob("*.json")) if solution.exists() else ():
         table = predictions.load(run / "predictions" / path.stem / "test.npz")
         probabilities_NC = table.rows_of(index.test_ids, "sample_submission.csv")
-        thresholds_C = thresholds.from_table(artifacts.read_json(path))
-        for decision, decision_NC in decide_all(probabilities_NC, thresholds_C, fixed).items():
+        thresholds_C = thresholds.load(path, "test")
+        for decision, decision_NC in decide_all(probabilities_NC, thresholds_C, settings).items():
             scores[path.stem, decision] = submission.score(index.test_ids, decision_NC, solution)["All"]
     return scores

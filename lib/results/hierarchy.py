@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artifacts, grouping
-from lib.config import Hierarchy
+from lib import artifacts, grouping, samples
+from lib.config import Config, Hierarchy
 from lib.grouping import Grouping
 from lib.results import predictions, routing, score_figures, thresholds
+from lib.results.calibration import Calibration
 from lib.results.metrics import class_scores, scores
 from lib.results.predictions import PredictionTable
 from lib.samples import Index
@@ -64,6 +65,22 @@ class Parts:
     def variants(self) -> list[str]:
         """The kinds of stage 2 networks, of `VARIANTS`."""
         return {"both": ["", "_other"], "without": [""], "with": ["_other"]}[self.settings.other]
+
+    @classmethod
+    def of(cls, run: Path, config: Config, index: Index) -> "Parts":
+        """Return those of a run's folder; a `UserError` names the stage that makes what is missing."""
+        groups = grouping.read(config.hierarchy.grouping)
+        subsets = samples.read_subsets(run / "split.csv", index)
+        classes = samples.read_classes(run / "statistics.json")
+        return cls(run / "networks", config.hierarchy, groups, index, subsets, classes)
+
+    def groups_said(self, subset: str) -> Path:
+        """Where the predictions of the stage 1 network that routes are; made by stage 03."""
+        return artifacts.require(table_path(self.networks, self.stage_1[0], subset), "03_train_hier.py")
+
+    def allowed_NC(self, subset: str) -> np.ndarray:
+        """Return which classes' groups stage 1 says yes to, sample by sample, bool."""
+        return routing.spread(self.said_of_groups(self.stage_1[0], subset)[1], self.groups)
 
     def ids(self, subset: str) -> list[str]:
         """Return the ids of a subset, or of ``test``."""
@@ -130,7 +147,7 @@ class Parts:
         which are calibrated on validation.
         """
         first = self.stage_1[0]
-        calibrate = routing.Calibration(
+        calibrate = Calibration(
             self.said_of_groups(first, "validation", suffix)[0], self.truth_NG("validation")
         )
         found: dict[str, dict[str, PredictionTable]] = {}

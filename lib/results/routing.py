@@ -4,8 +4,6 @@ Shape letters: G groups; C all 28 classes, each in one group.
 """
 
 import numpy as np
-from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 
 from lib.grouping import Grouping
 
@@ -44,30 +42,3 @@ def spread(values_NG: np.ndarray, groups: Grouping) -> np.ndarray:
     for column, labels in enumerate(groups.values()):
         values_NC[:, list(labels)] = values_NG[:, [column]]
     return values_NC
-
-
-class Calibration:
-    """Probabilities made true to their frequency: Platt 1999, a slope and an offset of each column's logit.
-
-    Parameters
-    ----------
-    probabilities_NG, truth_NG : ndarray of shape (N, G)
-        Of samples with known answers. A column whose answers are all the same is left as it is.
-    """
-
-    def __init__(self, probabilities_NG: np.ndarray, truth_NG: np.ndarray) -> None:
-        logit_NG, groups = _logit(probabilities_NG), truth_NG.shape[1]
-        self.slope_G, self.offset_G = np.ones(groups), np.zeros(groups)
-        for column in range(groups):
-            truth_N = truth_NG[:, column]
-            if truth_N.any() and not truth_N.all():
-                fitted = LogisticRegression().fit(logit_NG[:, [column]], truth_N)
-                self.slope_G[column], self.offset_G[column] = fitted.coef_[0, 0], fitted.intercept_[0]
-
-    def __call__(self, probabilities_NG: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities of the same shape."""
-        return expit(_logit(probabilities_NG) * self.slope_G + self.offset_G)
-
-
-def _logit(probabilities_NG: np.ndarray) -> np.ndarray:
-    return logit(probabilities_NG.astype(np.float64).clip(1e-7, 1 - 1e-7))
