@@ -8,7 +8,7 @@ Writes  outputs/<run>/networks/{stage_1,stage_1_single,stage_2_<group>,stage_2_<
 Run     python 03_train_hier.py --preset demo
 """
 
-from lib import artifacts, grouping, samples, stage
+from lib import grouping, samples, stage
 from lib.console import say
 
 
@@ -29,12 +29,8 @@ def main(argv: list[str] | None = None) -> None:
             return
         parts = Parts.of(run.folder, run.config, samples.read_index(run.index))
         subsets, suffixes = (*parts.subsets, "test"), tasks.suffixes(run.of_part("stage_1"))
-        inputs = stage.prints(run.index, run.split) | {
-            f"{path.parent.name}/{path.name}": artifacts.fingerprint_file(path)
-            for subset in subsets
-            for suffix in suffixes
-            for path in parts.tables(subset, suffix)
-        }
+        tables = [path for subset in subsets for suffix in suffixes for path in parts.tables(subset, suffix)]
+        inputs = stage.prints(run.index, run.split) | stage.prints(*tables, folders=True)
         names = [f"hierarchy_{rule}{variant}{suffix}" for variant in parts.variants for suffix in suffixes
                  for rule in ("hard", "soft")]  # fmt: skip
         outputs = [run.predictions(name, subset) for name in names for subset in subsets]

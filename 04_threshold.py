@@ -16,8 +16,15 @@ from lib.console import say
 
 
 def main(argv: list[str] | None = None) -> None:
-    run = stage.begin(stage.parser(__doc__), argv)
-    from lib.results import evaluation, hierarchy, papers, predictions, score_figures, thresholds
+    parser = stage.parser(__doc__)
+    parser.add_argument(
+        "--add",
+        nargs="+",
+        metavar=("NAME", "FILE"),
+        help="take scores made elsewhere as a predictor: CSV files with ids, or npy",
+    )
+    run = stage.begin(parser, argv)
+    from lib.results import ensemble, evaluation, foreign, hierarchy, papers, plots, predictions, thresholds
 
     settings, folder = run.config.threshold, run.folder / "evaluation"
     with run.hold():
@@ -26,63 +33,62 @@ def main(argv: list[str] | None = None) -> None:
         subsets, classes = parts.subsets, parts.classes
         judge = "holdout" if "holdout" in subsets else "validation"
         on = f"{judge}, {run.data_name}"
-        used = [Path(settings.frequencies)] if settings.frequencies not in ("training", "estimated") else []
-        frequency_C = index.truth_NC[subsets["train"]].mean(axis=0)
-        if used:
+        used, frequency_C = {}, index.truth_NC[subsets["train"]].mean(axis=0)
+        if settings.frequencies not in ("training", "estimated"):
             frequency_C = thresholds.read_frequencies(settings.frequencies, frequency_C)
+            used |= stage.prints(Path(settings.frequencies))
         if settings.consistent:
-            used += [parts.groups_said(subset) for subset in (*subsets, "test")]
-        predictors = predictions.predictors(run.folder / "predictions")
+            used |= stage.prints(*map(parts.groups_said, [*subsets, "test"]), folders=True)
+        every, folder_of = [*subsets, "test"], run.folder / "predictions"
+        ids = {subset: parts.ids(subset) for subset in every}
+        if run.options.add:
+            name, *files = run.options.add
+            counts = foreign.add(folder_of, name, [Path(file) for file in files], index, ids)
+            say(f"{name}: " + ", ".join(f"{count:,} {subset}" for subset, count in counts.items()))
+        predictors = predictions.predictors(folder_of)
+        members = ensemble.choose_members(run.config.ensemble.members, predictors)
+        if members:
+            paths = [
+                path for name in members for path in predictions.tables(folder_of / name, every).values()
+            ]
+            outputs = [run.predictions(ensemble.NAME, subset) for subset in every if subset != "train"]
+            step = run.step("04_threshold join", ["ensemble"], stage.prints(*paths, folders=True), outputs)
+            if not step.done(run.force):
+                truth_NC = index.truth_NC[subsets["validation"]]
+                weights = ensemble.make(folder_of, members, run.config.ensemble.method, ids, truth_NC)
+                step.finish(weights=weights)
+                say("ensemble: " + ", ".join(f"{share:.2f} {name}" for name, share in weights.items()))
+            predictors = sorted({*predictors, ensemble.NAME})
         for predictor in predictors:
-            tables = {
-                subset: artifacts.require(run.predictions(predictor, subset), "02_train_cnn.py")
-                for subset in (*subsets, "test")
-            }
+            tables = predictions.tables(folder_of / predictor, every)
             classes_csv, summary_csv = (run.evaluation(predictor, name) for name in ("classes", "summary"))
-            inputs = stage.prints(run.index, run.split, run.statistics, *tables.values(), *used)
+            inputs = used | stage.prints(run.index, run.split, run.statistics, *tables.values())
             outputs = [run.thresholds(predictor), classes_csv, summary_csv]
             step = run.step(f"04_threshold {predictor}", ["threshold"], inputs, outputs)
             if step.done(run.force):
                 say(f"thresholds and evaluation of {predictor} are up to date in {run.folder}")
                 continue
-            judged = {
-                subset: evaluation.join(
-                    predictions.load(tables[subset]), index, rows, subset,
-                    parts.allowed_NC(subset) if settings.consistent else None,
-                )
-                for subset, rows in subsets.items()
-            }  # fmt: skip
-            said = {subset: part.probabilities_NC for subset, part in judged.items()}
-            said["test"] = predictions.load(tables["test"]).probabilities_NC
-            known = thresholds.Known(judged["validation"].truth_NC, said["validation"], frequency_C)
-            rule = thresholds.choose(known, settings)
-            chosen = {subset: rule(probabilities_NC) for subset, probabilities_NC in said.items()}
-            per_class, summary = evaluation.evaluate(judged, chosen, settings, classes)
+            chosen, per_class, summary = evaluation.judge(tables, parts, settings, frequency_C)
             artifacts.write_json(run.thresholds(predictor), thresholds.as_table(chosen))
             artifacts.write_csv(classes_csv, per_class)
             artifacts.write_csv(summary_csv, summary)
-            score_figures.class_f1(run.figure(f"f1_{predictor}"), per_class, judge, f"{predictor}: {on}")
+            plots.class_f1(run.figure(f"f1_{predictor}"), per_class, judge, f"{predictor}: {on}")
             at_fixed = per_class[(per_class["subset"] == judge) & (per_class["decision"] == "fixed")]
             title = f"{predictor}, {settings.fixed:g} for all classes: {on}"
-            score_figures.class_scores(run.figure(f"scores_{predictor}"), at_fixed, parts.groups, title)
+            plots.class_scores(run.figure(f"scores_{predictor}"), at_fixed, parts.groups, title)
             step.finish()
 
         table = evaluation.side_by_side(folder, predictors)
         artifacts.write_csv(folder / "predictors.csv", table)
-        score_figures.predictors(run.figure("predictors"), table, judge, settings.fixed, f"Predictors: {on}")
+        plots.predictors(run.figure("predictors"), table, judge, settings.fixed, f"Predictors: {on}")
         say(evaluation.describe(table, judge, len(classes), settings.fixed))
         if run.config.hierarchy.train in ("stages", "all"):
             baseline = next(iter(run.config.networks))
             parts.report(run.folder, judge, baseline, settings.fixed, on)
-        if run.config.name == "liu":
-            scores = evaluation.test_scores(run.folder, index, run.solution, settings)
-            rows = papers.liu_table(run.folder, scores)
-            artifacts.write_csv(folder / "table_1.csv", rows)
-            say(papers.describe_liu(rows, run.data_name))
-        if run.config.name == "hoogenboom":
-            rows = papers.hoogenboom_table(table, judge)
-            artifacts.write_csv(folder / "averages.csv", rows)
-            say(papers.describe_hoogenboom(rows, on))
+        beside = papers.Ours(run.folder, run.data_name, index, run.solution, settings, table, judge)
+        for name, rows, text in beside.theirs(run.config.name):
+            artifacts.write_csv(folder / f"{name}.csv", rows)
+            say(text)
 
 
 if __name__ == "__main__":

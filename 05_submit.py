@@ -1,48 +1,70 @@
 """Stage 05: decide for the test samples, write Kaggle's file and check it.
 
 Reads   outputs/<run>/predictions/<predictor>/test.npz, thresholds/<predictor>.json
-Writes  outputs/<run>/submission.csv
+Writes  outputs/<run>/submission.csv, figures/submission.png; with --compare evaluation/comparison.csv
 Run     python 05_submit.py --preset demo
 """
 
+import shlex
+from pathlib import Path
+
 from lib import artifacts, samples, stage
 from lib.console import say
+from lib.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="say what differs from this submission")
+    parser.add_argument("--upload", action="store_true", help="send the file with Kaggle's own client")
+    parser.add_argument("-m", "--message", default="", help="of the upload; default: run and predictor")
     run = stage.begin(parser, argv)
-    from lib.results import evaluation, hierarchy, predictions, submission, thresholds
+    if run.options.upload and run.simulated:
+        raise UserError("--upload: these are simulated cells, whose ids Kaggle does not know")
+    from lib.results import evaluation, hierarchy, kaggle_client, plots, predictions, submission, thresholds
 
     with run.hold():
         index = samples.read_index(run.index)
+        parts = hierarchy.Parts.of(run.folder, run.config, index)
         predictor = run.options.predictor or evaluation.best_predictor(run.folder / "evaluation")
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
-        submission_csv = run.folder / "submission.csv"
+        submission_csv, figure = run.folder / "submission.csv", run.figure("submission")
         settings, inputs = run.config.threshold, stage.prints(run.index, test_npz, thresholds_json)
-        parts = hierarchy.Parts.of(run.folder, run.config, index) if settings.consistent else None
-        if parts:
-            inputs |= stage.prints(parts.groups_said("test"))
-        step = run.step("05_submit", ["threshold"], inputs, [submission_csv])
+        if settings.consistent:
+            inputs |= stage.prints(parts.groups_said("test"), folders=True)
+        step = run.step("05_submit", ["threshold"], inputs, [submission_csv, figure])
         if step.done(run.force):
             say(f"{submission_csv} is up to date")
             decision_NC = submission.check(submission_csv, index.test_ids)
         else:
             probabilities_NC = predictions.load(test_npz).rows_of(index.test_ids, "sample_submission.csv")
-            allowed_NC = parts.allowed_NC("test") if parts else None
+            allowed_NC = parts.allowed_NC("test") if settings.consistent else None
             decision_NC = thresholds.submitted(
                 probabilities_NC, thresholds.load(thresholds_json, "test"), settings.max_labels, allowed_NC
             )
             submission.replace_unseen(decision_NC, index, run.bad_images)
             decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
+            shares = submission.class_shares(index.truth_NC[parts.subsets["train"]], decision_NC)
+            plots.class_shares(figure, shares, parts.groups, f"Labels given by {predictor}: {run.data_name}")
             step.finish(predictor=predictor)
         say(f"{len(decision_NC):,} rows, {decision_NC.sum(axis=1).mean():.2f} labels a row, by {predictor}")
         if run.solution.exists():
             scores = submission.score(index.test_ids, decision_NC, run.solution)
             say(f"macro-F1 that Kaggle would give, {run.data_name}: "
                 + ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items()))  # fmt: skip
+        if run.options.compare:
+            other_NC = submission.check(run.options.compare, index.test_ids)
+            chances_NC = evaluation.chances(run.folder / "predictions" / predictor, parts)
+            table = submission.compare(decision_NC, other_NC, chances_NC)
+            artifacts.write_csv(run.folder / "evaluation" / "comparison.csv", table)
+            say(submission.describe_comparison(table, decision_NC, other_NC, run.options.compare))
+        message = run.options.message or f"{run.folder.name}, {predictor}"
+        if run.options.upload:
+            say(kaggle_client.upload(submission_csv, message))
+        elif not run.simulated:
+            say(f"to send it: {shlex.join(kaggle_client.command(submission_csv, message))}")
         say(f"submission: {submission_csv}")
 
 

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score
 
 from lib import presets, samples
 from lib.results import predictions, routing, thresholds
-from lib.results.evaluation import Judged, decide_all, join
+from lib.results.evaluation import Judged, decide_all
 from lib.results.hierarchy import Parts
 from lib.results.metrics import f1_per_class, macro_f1
 
@@ -42,7 +42,9 @@ class Seed:
     def said(self, predictor: str, subset: str = "holdout") -> Judged:
         """Return truth_NC and probabilities_NC."""
         table = predictions.load(self.folder / "predictions" / predictor / f"{subset}.npz")
-        return join(table, self.index, self.subsets[subset], subset)
+        return Judged(
+            self.index.truth_NC[self.subsets[subset]], table.rows_of(self.parts.ids(subset), subset)
+        )
 
     def scores(self, predictor: str) -> dict[str, float]:
         """Return macro-F1 at 0.5 and as submitted, and mean average precision."""

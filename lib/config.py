@@ -232,6 +232,18 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Which predictors are joined to one more, called ensemble."""
+
+    members: str = setting("none", "none, all, or names of predictors separated by commas")
+    method: str = setting(
+        "mean",
+        "mean of probabilities; of ranks; or of probabilities with weights learnt on validation",
+        ("mean", "rank_mean", "weighted"),
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """One preset: a name, what it is for, and its settings by group.
 
@@ -251,6 +263,7 @@ class Config:
     training: Training = Training()
     hierarchy: Hierarchy = Hierarchy()
     threshold: Threshold = Threshold()
+    ensemble: Ensemble = Ensemble()
     networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()

@@ -172,9 +172,12 @@ class Run:
         return artifacts.Step(name, self.manifest(name), settings, inputs, outputs)
 
 
-def prints(*paths: Path) -> dict[str, str]:
-    """Return fingerprints of files by name, as inputs of a step."""
-    return {path.name: artifacts.fingerprint_file(path) for path in paths}
+def prints(*paths: Path, folders: bool = False) -> dict[str, str]:
+    """Return fingerprints of files by name, or by folder and name, as inputs of a step."""
+    return {
+        f"{path.parent.name}/{path.name}" if folders else path.name: artifacts.fingerprint_file(path)
+        for path in paths
+    }
 
 
 def parser(description: str) -> argparse.ArgumentParser:

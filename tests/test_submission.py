@@ -1,10 +1,13 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lib.config import Threshold
 from lib.errors import UserError
 from lib.labels import target_matrix
-from lib.results import evaluation, predictions, submission
+from lib.results import evaluation, kaggle_client, predictions, submission
 from lib.results.predictions import PredictionTable
 from lib.samples import Index
 
@@ -108,7 +111,9 @@ def test_rows_are_matched_by_id_never_by_position():
 
 
 def test_classes_that_a_predictor_does_not_know_are_zero():
-    expanded_NC = predictions.expand(np.array([[0.25, 0.75]]), [3, 27])
+    table = predictions.of_classes(["a"], np.array([[0.25, 0.75]]), [3, 27])
+    expanded_NC = table.probabilities_NC
+    assert np.flatnonzero(table.known_C).tolist() == [3, 27]
     assert expanded_NC.shape == (1, 28) and expanded_NC.dtype == np.float32
     assert (expanded_NC[0, 3], expanded_NC[0, 27], expanded_NC.sum()) == (0.25, 0.75, 1.0)
 
@@ -162,3 +167,57 @@ def test_the_best_predictor_is_the_one_with_the_best_validation(tmp_path):
             f"subset,decision,macro_f1\nvalidation,tuned,0.9\nvalidation,submitted,{score}\n"
         )
     assert evaluation.best_predictor(tmp_path) == "b"
+
+
+# other submissions, and Kaggle
+
+
+def test_two_submissions_are_compared_by_hand():
+    ours_NC, theirs_NC = target_matrix([(0,), (0, 1), (1,)]), target_matrix([(0,), (1,), (2,)])
+    chances_NC = np.zeros((3, 28))
+    chances_NC[:, 0] = [1.0, 0.5, 0.1]
+    table = submission.compare(ours_NC, theirs_NC, chances_NC).set_index("class")
+    row = table.loc["Nucleoplasm"]
+    assert row.tolist()[:4] == [2, 1, 1, 0.5]
+    # 2 * 1.5 / (2 + 1.6), and 2 * 1 / (1 + 1.6)
+    assert row.tolist()[4:] == pytest.approx([3 / 3.6, 2 / 2.6])
+    assert table.loc["Cytosol", "agreement"] == 1
+    text = submission.describe_comparison(table.reset_index(), ours_NC, theirs_NC, Path("o.csv"))
+    lines = text.splitlines()
+    assert lines[0].startswith("against o.csv: 2 of 3 rows differ; macro-F1 that our predictor expects: ")
+    assert [line.split()[-4:] for line in lines[2:]] == [
+        ["0", "1", "0", "0.00"], ["2", "1", "1", "0.50"], ["2", "1", "1", "0.50"],
+    ]  # fmt: skip
+    same = submission.compare(ours_NC, ours_NC, chances_NC)
+    assert len(submission.describe_comparison(same, ours_NC, ours_NC, Path("o.csv")).splitlines()) == 1
+
+
+def fake_kaggle(folder, monkeypatch, text, code):
+    """A program called kaggle that keeps its arguments."""
+    program = folder / "kaggle"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/arguments\necho "{text}"\nexit {code}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_kaggles_client_sends_the_file(tmp_path, monkeypatch):
+    fake_kaggle(tmp_path, monkeypatch, "Successfully submitted", 0)
+    assert kaggle_client.upload(Path("out/submission.csv"), "my best") == "Successfully submitted"
+    assert (tmp_path / "arguments").read_text().splitlines() == [
+        "competitions", "submit", "-c", "human-protein-atlas-image-classification", "-f",
+        "out/submission.csv", "-m", "my best",
+    ]  # fmt: skip
+
+
+def test_without_the_client_or_its_key_the_command_is_shown(tmp_path, monkeypatch):
+    by_hand = "-f submission.csv -m 'my best'"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as refusal:
+        kaggle_client.upload(Path("submission.csv"), "my best")
+    assert "pip install kaggle" in str(refusal.value) and str(refusal.value).endswith(by_hand)
+    monkeypatch.undo()
+    fake_kaggle(tmp_path, monkeypatch, "401 Unauthorized", 1)
+    with pytest.raises(UserError) as refusal:
+        kaggle_client.upload(Path("submission.csv"), "my best")
+    assert "Kaggle's client says: 401 Unauthorized" in str(refusal.value)
+    assert str(refusal.value).endswith(by_hand)

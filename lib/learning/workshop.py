@@ -99,10 +99,11 @@ def carry_out(task: Task, stage: str, which: str) -> None:
             )
         for suffix, parts in found.items():
             for subset, probabilities_NO in parts.items():
-                if task.classes is not None:
-                    own_NC = probabilities_NO[:, : len(task.classes)]
-                    probabilities_NO = predictions.expand(own_NC, task.classes)
-                table = PredictionTable(material.ids(subset), probabilities_NO)
+                ids, classes = material.ids(subset), task.classes
+                if classes is None:
+                    table = PredictionTable(ids, probabilities_NO)
+                else:
+                    table = predictions.of_classes(ids, probabilities_NO[:, : len(classes)], classes)
                 predictions.save(task.table(subset, suffix), table)
         step.finish()
     distributed.wait()  # the next may start from this one's weights

@@ -9,8 +9,9 @@ import pandas as pd
 from lib.config import Threshold
 from lib.errors import UserError
 from lib.results import predictions, submission, thresholds
+from lib.results.calibration import Calibration
+from lib.results.hierarchy import Parts
 from lib.results.metrics import class_scores, guessing_macro_f1
-from lib.results.predictions import PredictionTable
 from lib.samples import Index
 
 
@@ -23,14 +24,6 @@ class Judged(NamedTuple):
     truth_NC: np.ndarray
     probabilities_NC: np.ndarray
     allowed_NC: np.ndarray | None = None
-
-
-def join(
-    table: PredictionTable, index: Index, rows: np.ndarray, subset: str, allowed_NC: np.ndarray | None = None
-) -> Judged:
-    """Put truth and predictions of a subset side by side, matched by id."""
-    ids = [index.train_ids[row] for row in rows]
-    return Judged(index.truth_NC[rows], table.rows_of(ids, f"the {subset} subset"), allowed_NC)
 
 
 def decide_all(
@@ -52,6 +45,60 @@ def decide_all(
         "tuned": thresholds.decide(probabilities_NC, thresholds_C),
         "submitted": thresholds.submitted(probabilities_NC, thresholds_C, settings.max_labels, allowed_NC),
     }
+
+
+def judge(
+    tables: dict[str, Path], parts: Parts, settings: Threshold, frequency_C: np.ndarray
+) -> tuple[dict[str, np.ndarray], pd.DataFrame, pd.DataFrame]:
+    """Choose a predictor's thresholds and score it.
+
+    Parameters
+    ----------
+    tables : dict of Path
+        Its prediction tables by labelled subset, and of ``test``.
+    parts : Parts
+        Of the run: its samples, subsets, classes, and the hierarchy's groups where the settings ask for them.
+    frequency_C : ndarray of shape (C,)
+        As `thresholds.Known` takes it.
+
+    Returns
+    -------
+    thresholds_C : dict of ndarray of shape (C,)
+        By subset.
+    per_class, summary : DataFrame
+        As `evaluate` returns them.
+    """
+    judged = {
+        subset: Judged(
+            parts.index.truth_NC[rows],
+            predictions.load(tables[subset]).rows_of(parts.ids(subset), f"the {subset} subset"),
+            parts.allowed_NC(subset) if settings.consistent else None,
+        )
+        for subset, rows in parts.subsets.items()
+        if subset in tables
+    }
+    said = {subset: part.probabilities_NC for subset, part in judged.items()}
+    said["test"] = predictions.load(tables["test"]).probabilities_NC
+    known = thresholds.Known(judged["validation"].truth_NC, said["validation"], frequency_C)
+    rule = thresholds.choose(known, settings)
+    chosen = {subset: rule(probabilities_NC) for subset, probabilities_NC in said.items()}
+    return chosen, *evaluate(judged, chosen, settings, parts.classes)
+
+
+def chances(folder: Path, parts: Parts) -> np.ndarray:
+    """Return a predictor's probabilities_NC of the test samples, calibrated on validation.
+
+    Parameters
+    ----------
+    folder : Path
+        ``outputs/<run>/predictions/<predictor>``.
+    """
+    said = {
+        subset: predictions.load(folder / f"{subset}.npz").rows_of(parts.ids(subset), f"the {subset} subset")
+        for subset in ("validation", "test")
+    }
+    truth_NC = parts.index.truth_NC[parts.subsets["validation"]]
+    return Calibration(said["validation"], truth_NC)(said["test"])
 
 
 def evaluate(

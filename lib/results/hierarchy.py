@@ -9,7 +9,7 @@ import pandas as pd
 from lib import artifacts, grouping, samples
 from lib.config import Config, Hierarchy
 from lib.grouping import Grouping
-from lib.results import predictions, routing, score_figures, thresholds
+from lib.results import plots, predictions, routing, thresholds
 from lib.results.calibration import Calibration
 from lib.results.metrics import class_scores, scores
 from lib.results.predictions import PredictionTable
@@ -150,6 +150,7 @@ class Parts:
         calibrate = Calibration(
             self.said_of_groups(first, "validation", suffix)[0], self.truth_NG("validation")
         )
+        known_C = np.isin(np.arange(self.index.truth_NC.shape[1]), self.classes)
         found: dict[str, dict[str, PredictionTable]] = {}
         for subset in (*self.subsets, "test"):
             probabilities_NG, decision_NG = self.said_of_groups(first, subset, suffix)
@@ -160,7 +161,7 @@ class Parts:
                     ("soft", routing.soft(calibrate(probabilities_NG), within_NC, self.groups)),
                 ):
                     predictor = f"hierarchy_{name}{variant}{suffix}"
-                    predicted = PredictionTable(self.ids(subset), probabilities_NC)
+                    predicted = PredictionTable(self.ids(subset), probabilities_NC, known_C)
                     found.setdefault(predictor, {})[subset] = predicted
         return found
 
@@ -246,8 +247,8 @@ class Parts:
         for name, table in (("groups", of_groups), ("within_groups", within)):
             artifacts.write_csv(run / "evaluation" / f"{name}.csv", table)
         folder = run / "figures"
-        score_figures.group_scores(folder / "groups.png", of_groups, f"Stage 1, {on}")
-        score_figures.within_groups(folder / "within_groups.png", within, f"Stage 2, {said}")
-        score_figures.class_advantages(
+        plots.group_scores(folder / "groups.png", of_groups, f"Stage 1, {on}")
+        plots.within_groups(folder / "within_groups.png", within, f"Stage 2, {said}")
+        plots.class_advantages(
             folder / "advantages.png", chosen, self.groups, f"Hierarchy and {baseline}, {said}"
         )

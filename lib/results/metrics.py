@@ -72,6 +72,22 @@ def prediction_advantage(f1: np.ndarray, frequency: np.ndarray) -> np.ndarray:
         return np.where(frequency < 1, 1 - (1 - f1) / (1 - frequency), np.nan)
 
 
+def expected_f1(chances_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
+    """Return the F1 that is expected of decisions on samples without labels, class by class.
+
+    ``2 * (sum of the chances of what is given the class) / (number given it + sum of all chances)``: the
+    plug-in value that `thresholds.expected_f1_threshold` maximises.
+
+    Parameters
+    ----------
+    chances_NC : ndarray of shape (N, C), float, in [0, 1]
+        How likely each sample carries each class.
+    decision_NC : ndarray of shape (N, C), bool
+    """
+    hits_C = np.where(decision_NC, chances_NC, 0).sum(axis=0)
+    return _ratio(2 * hits_C, decision_NC.sum(axis=0) + chances_NC.sum(axis=0))
+
+
 def guessing_macro_f1(truth_NC: np.ndarray, frequency_C: np.ndarray) -> float:
     """Return the macro-F1 expected of guessing each class by chance with its frequency.
 

@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from lib.config import Threshold
+from lib.results import evaluation
+from lib.samples import Index
+
 
 class Row(NamedTuple):
     """A row of Liu, Zhang, Zhou 2018, table 1, or a network of their section 6.3."""
@@ -27,6 +31,45 @@ LIU = (
     Row("rgb_512", "RGB, 512 px (section 6.3)", "submitted", 50, None, None, 0.4189),
     Row("rgb_512_with_ten", "RGB, 512 px + features (section 6.3)", "submitted", 50, None, None, 0.4110),
 )
+
+
+class Ours(NamedTuple):
+    """What a run has found, to stand beside what a paper prints.
+
+    Attributes
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    data : str
+        What the data are.
+    index : Index
+    solution : Path
+        As `lib.results.submission.score` takes it.
+    settings : Threshold
+    table : DataFrame
+        As `lib.results.evaluation.side_by_side` returns it.
+    subset : str
+        What is judged on.
+    """
+
+    run: Path
+    data: str
+    index: Index
+    solution: Path
+    settings: Threshold
+    table: pd.DataFrame
+    subset: str
+
+    def theirs(self, preset: str) -> list[tuple[str, pd.DataFrame, str]]:
+        """Return the tables of the paper that a preset reproduces: file's name, table, and text to show."""
+        if preset == "liu":
+            scores = evaluation.test_scores(self.run, self.index, self.solution, self.settings)
+            table = liu_table(self.run, scores)
+            return [("table_1", table, describe_liu(table, self.data))]
+        if preset == "hoogenboom":
+            table = hoogenboom_table(self.table, self.subset)
+            return [("averages", table, describe_hoogenboom(table, f"{self.subset}, {self.data}"))]
+        return []
 
 
 # Hoogenboom 2019, section 3: the baseline's means over its 21 classes, on 20 % of the labelled samples

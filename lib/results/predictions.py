@@ -20,10 +20,17 @@ class PredictionTable:
     ids : list of str, length N
     probabilities_NC : ndarray of shape (N, 28), float32, in [0, 1]
         In Kaggle's class order; in a hierarchy's stage 1, of its groups or their combinations instead.
+    known_C : ndarray of shape (28,), bool
+        The classes that the predictor knows; what it says of others, 0, is no opinion. Default: all.
     """
 
     ids: list[str]
     probabilities_NC: np.ndarray
+    known_C: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.known_C is None:
+            object.__setattr__(self, "known_C", np.ones(self.probabilities_NC.shape[1], bool))
 
     def rows_of(self, ids: list[str], of: str) -> np.ndarray:
         """Return probabilities_NC of the given ids in their order; `of` names them in the refusal.
@@ -43,17 +50,18 @@ class PredictionTable:
         return self.probabilities_NC[[row_of[sample] for sample in ids]]
 
 
-def expand(probabilities: np.ndarray, classes: list[int]) -> np.ndarray:
-    """Return probabilities_NC over all 28 classes of a predictor that knows only some; 0 elsewhere."""
+def of_classes(ids: list[str], probabilities: np.ndarray, classes: list[int]) -> PredictionTable:
+    """Return the table of a predictor that knows only some of the 28 classes, a column each; 0 elsewhere."""
     probabilities_NC = np.zeros((len(probabilities), len(CLASSES)), dtype=np.float32)
     probabilities_NC[:, classes] = probabilities
-    return probabilities_NC
+    return PredictionTable(ids, probabilities_NC, np.isin(np.arange(len(CLASSES)), classes))
 
 
 def save(path: Path, table: PredictionTable) -> None:
-    """Write a prediction table (npz: ids, probabilities)."""
+    """Write a prediction table (npz: ids, probabilities, known)."""
+    probabilities_NC = table.probabilities_NC.astype(np.float32)
     with artifacts.write_atomic(path) as part, part.open("wb") as file:
-        np.savez(file, ids=np.array(table.ids), probabilities=table.probabilities_NC.astype(np.float32))
+        np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C)
 
 
 def load(path: Path, columns: int = len(CLASSES), maker: str = "02_train_cnn.py") -> PredictionTable:
@@ -76,6 +84,7 @@ def load(path: Path, columns: int = len(CLASSES), maker: str = "02_train_cnn.py"
     try:
         with np.load(path, allow_pickle=False) as content:
             ids, probabilities_NC = content["ids"], content["probabilities"]
+            known_C = content.get("known")
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no prediction table with ids and probabilities: {error}") from None
     wanted = (len(ids), columns)
@@ -86,7 +95,25 @@ def load(path: Path, columns: int = len(CLASSES), maker: str = "02_train_cnn.py"
     if not ((probabilities_NC >= 0) & (probabilities_NC <= 1)).all():
         row = int(np.flatnonzero(~((probabilities_NC >= 0) & (probabilities_NC <= 1)).all(axis=1))[0])
         raise UserError(f"{path}, id {ids[row]}: a value is no probability in [0, 1]")
-    return PredictionTable(ids.tolist(), probabilities_NC)
+    return PredictionTable(ids.tolist(), probabilities_NC, known_C)
+
+
+def tables(folder: Path, subsets: list[str]) -> dict[str, Path]:
+    """Return the files of a predictor by subset; only those of the training samples may be missing.
+
+    Parameters
+    ----------
+    folder : Path
+        ``outputs/<run>/predictions/<predictor>``.
+    subsets : list of str
+        Labelled subsets, and ``test``.
+    """
+    paths = {subset: folder / f"{subset}.npz" for subset in subsets}
+    return {
+        subset: artifacts.require(path, "02_train_cnn.py")
+        for subset, path in paths.items()
+        if subset != "train" or path.exists()
+    }
 
 
 def predictors(folder: Path) -> list[str]:

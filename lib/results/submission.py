@@ -9,7 +9,7 @@ from lib import artifacts
 from lib.console import warn
 from lib.errors import UserError
 from lib.labels import CLASSES, format_target, parse_target, target_matrix
-from lib.results.metrics import macro_f1
+from lib.results.metrics import expected_f1, macro_f1
 from lib.samples import Index
 
 
@@ -41,6 +41,8 @@ def check(path: Path, ids: list[str]) -> np.ndarray:
         If an id is missing, foreign, double or out of order, or a row is empty or holds something
         that is no class number.
     """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: expected a submission, Id,Predicted")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != ["Id", "Predicted"]:
         raise UserError(f"{path} has the columns {','.join(table.columns)}; expected Id,Predicted")
@@ -86,6 +88,58 @@ def score(ids: list[str], decision_NC: np.ndarray, solution: Path) -> dict[str, 
         for name in ("Public", "Private")
     }
     return scores | {"All": macro_f1(truth_NC, decision_NC)}
+
+
+def compare(decision_NC: np.ndarray, other_NC: np.ndarray, chances_NC: np.ndarray) -> pd.DataFrame:
+    """Put two submissions of the same samples side by side.
+
+    Parameters
+    ----------
+    decision_NC, other_NC : ndarray of shape (N, C), bool
+    chances_NC : ndarray of shape (N, C), float
+        How likely each sample carries each class, as the predictor says, calibrated on validation.
+
+    Returns
+    -------
+    DataFrame
+        A row a class: class, ours and theirs (samples that are given it), both, agreement (both over either;
+        1 where neither), and the F1 expected of each by the chances.
+    """
+    both_C, either_C = (decision_NC & other_NC).sum(axis=0), (decision_NC | other_NC).sum(axis=0)
+    return pd.DataFrame(
+        {
+            "class": CLASSES,
+            "ours": decision_NC.sum(axis=0),
+            "theirs": other_NC.sum(axis=0),
+            "both": both_C,
+            "agreement": np.divide(both_C, either_C, out=np.ones(len(CLASSES)), where=either_C > 0),
+            "expected_f1_ours": expected_f1(chances_NC, decision_NC),
+            "expected_f1_theirs": expected_f1(chances_NC, other_NC),
+        }
+    )
+
+
+def describe_comparison(
+    table: pd.DataFrame, decision_NC: np.ndarray, other_NC: np.ndarray, other: Path
+) -> str:
+    """Return a table of `compare`, and how many samples differ, as lines for the console."""
+    differing = (decision_NC != other_NC).any(axis=1).sum()
+    ours, theirs = (table[f"expected_f1_{name}"].mean() for name in ("ours", "theirs"))
+    lines = [
+        f"against {other}: {differing:,} of {len(decision_NC):,} rows differ; macro-F1 that our predictor "
+        f"expects: ours {ours:.4f}, theirs {theirs:.4f} ({ours - theirs:+.4f})",
+        f"  {'least agreement':<32}{'ours':>8}{'theirs':>8}{'both':>8}{'agreement':>11}",
+    ]
+    least = table[table["agreement"] < 1].sort_values("agreement", kind="stable").head(5)
+    for row in least.rename(columns={"class": "name"}).itertuples():
+        lines.append(f"  {row.name:<32}{row.ours:>8,}{row.theirs:>8,}{row.both:>8,}{row.agreement:>11.2f}")
+    return "\n".join(lines if len(least) else lines[:1])
+
+
+def class_shares(training_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
+    """Return how many of a hundred samples have each class (index: name), in training and as submitted."""
+    shares = {"training": training_NC.mean(axis=0), "submitted": decision_NC.mean(axis=0)}
+    return 100 * pd.DataFrame(shares, index=pd.Index(CLASSES, name="class"))
 
 
 def replace_unseen(decision_NC: np.ndarray, index: Index, bad_images: Path) -> None:

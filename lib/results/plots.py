@@ -147,6 +147,34 @@ def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title
         axes.set_title(title)
 
 
+def class_shares(path: Path, shares: pd.DataFrame, groups: Grouping, title: str) -> None:
+    """Draw how many of a hundred samples have each class, in training and as submitted, on a log scale.
+
+    Parameters
+    ----------
+    shares : DataFrame
+        A row a class (index: all 28 names), a column a source, in percent.
+    """
+    by_share = shares.iloc[:, 0].sort_values(ascending=False, kind="stable").index
+    names = [{CLASSES[label] for label in labels} for labels in groups.values()]
+    table = pd.concat([shares.loc[[name for name in by_share if name in own]] for own in names])
+    rows = np.arange(len(table))
+    with canvas(path, size=(7.5, 6.5)) as (figure, axes):
+        least = table[table > 0].min(axis=None) / 2
+        shown = table.clip(lower=least)
+        axes.hlines(rows, shown.min(axis=1), shown.max(axis=1), color=LIGHT, linewidth=2)
+        for column, color, mark in zip(table, (GREY, ORANGE), ("o", "D"), strict=True):
+            axes.plot(shown[column], rows, mark, color=color, markersize=5, label=column)
+        axes.set_yticks(rows, table.index)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(axis="x", color="#e5e7ea")
+        axes.set_xlabel("of 100 samples, log scale (at the left edge: none)")
+        figure.legend(frameon=False, loc="outside lower right", ncols=2)
+        axes.set_title(title)
+
+
 def _counted(support: pd.Series) -> list[str]:
     return [f"{name}  ({count:,})" for name, count in support.items()]
 
