@@ -12,7 +12,11 @@ from lib.console import say
 
 
 def main(argv: list[str] | None = None) -> None:
-    run = stage.begin(stage.parser(__doc__), argv)
+    parser = stage.parser(__doc__)
+    parser.add_argument(
+        "--labels-only", action="store_true", help="no images: only the split, for scores made elsewhere"
+    )
+    run = stage.begin(parser, argv)
     from lib.images import arrays, kaggle, simulate, splits  # these and their packages take seconds
     from lib.results import figures
 
@@ -23,15 +27,16 @@ def main(argv: list[str] | None = None) -> None:
             if run.simulated:
                 simulate.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
             index = samples.Index(*kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source))
-            for subset, ids in (("train", index.train_ids), ("test", index.test_ids)):
+            sizes = () if run.options.labels_only else data.sizes
+            for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
                 bad += arrays.build(
-                    run.source, run.cache, subset, ids, data.sizes, data.shard_rows, run.workers, run.force
+                    run.source, run.cache, subset, ids, sizes, data.shard_rows, run.workers, run.force
                 )
         samples.write_index(run.index, index)
         kaggle.refuse_bad_images(bad, run.bad_images, data.max_bad_images)
         say(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
 
-        cached = {size: arrays.ShardedArray(run.array("train", size)) for size in data.sizes}
+        cached = {size: arrays.ShardedArray(run.array("train", size)) for size in sizes}
         inputs = stage.prints(run.index) | {
             array.folder.name: array.fingerprint() for array in cached.values()
         }
@@ -62,10 +67,11 @@ def main(argv: list[str] | None = None) -> None:
         truth_NC = index.truth_NC[rows]
         figures.class_counts(run.figure("class_counts"), splits.count_classes(truth_NC, split), run.data_name)
         figures.labels_per_sample(run.figure("labels_per_sample"), truth_NC, run.data_name)
-        shown = rows[splits.varied_rows(truth_NC, 6)]
-        largest = cached[max(cached)]
-        names = [figures.label_names(index.truth_NC[row]) for row in shown]
-        figures.contact_sheet(run.figure("samples"), [largest[row] for row in shown], names, run.data_name)
+        if cached:
+            shown = rows[splits.varied_rows(truth_NC, 6)]
+            images = [cached[max(cached)][row] for row in shown]
+            names = [figures.label_names(index.truth_NC[row]) for row in shown]
+            figures.contact_sheet(run.figure("samples"), images, names, run.data_name)
         if run.simulated:
             examples = simulate.class_gallery(256, run.config.simulation.seed)
             figures.class_gallery(

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
             )
             submission.replace_unseen(decision_NC, index, run.bad_images)
             decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
-            shares = submission.class_shares(index.truth_NC[parts.subsets["train"]], decision_NC)
+            shares = submission.class_shares(parts.training_NC, decision_NC)
             plots.class_shares(figure, shares, parts.groups, f"Labels given by {predictor}: {run.data_name}")
             step.finish(predictor=predictor)
         say(f"{len(decision_NC):,} rows, {decision_NC.sum(axis=1).mean():.2f} labels a row, by {predictor}")
@@ -56,8 +56,9 @@ def main(argv: list[str] | None = None) -> None:
                 + ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items()))  # fmt: skip
         if run.options.compare:
             other_NC = submission.check(run.options.compare, index.test_ids)
-            chances_NC = evaluation.chances(run.folder / "predictions" / predictor, parts)
-            table = submission.compare(decision_NC, other_NC, chances_NC)
+            tables = predictions.tables(run.folder / "predictions" / predictor, ["validation", "test"])
+            _, said = evaluation.with_calibrated(tables, parts, "test")
+            table = submission.compare(decision_NC, other_NC, said["calibrated"])
             artifacts.write_csv(run.folder / "evaluation" / "comparison.csv", table)
             say(submission.describe_comparison(table, decision_NC, other_NC, run.options.compare))
         message = run.options.message or f"{run.folder.name}, {predictor}"

@@ -9,6 +9,7 @@ import sys
 import time
 import tracemalloc
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -491,3 +492,63 @@ def test_the_papers_averages_stand_beside_ours(tmp_path, capsys):
         table["predictor"]
     )
     assert "means over classes: ours on holdout, images of raw/" in capsys.readouterr().out
+
+
+# what is made elsewhere, or joined
+
+
+def test_scores_made_elsewhere_without_any_image(tmp_path, capsys):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    rows = [f"a{row:03d},{row % 3}" for row in range(90)]
+    (labels / "train.csv").write_text("\n".join(["Id,Target", *rows]) + "\n")
+    rows = [f"t{row:03d},0" for row in range(20)]
+    (labels / "sample_submission.csv").write_text("\n".join(["Id,Predicted", *rows]) + "\n")
+    random, ids = (
+        np.random.default_rng(0),
+        [f"a{row:03d}" for row in range(90)] + [f"t{row:03d}" for row in range(20)],
+    )
+    for name, noise in (("good", 0.1), ("bad", 0.5)):
+        scores = pd.DataFrame(random.uniform(0, noise, (110, 3)), columns=["0", "1", "2"])
+        for row in range(90):
+            scores.iloc[row, row % 3] += 0.4
+        scores.insert(0, "Id", ids)
+        scores.to_csv(tmp_path / f"{name}.csv", index=False)
+    options = ("--preset", "smoke", "--data", labels, "--work", tmp_path)
+    call("00_prepare", *options, "--labels-only")
+    for name in ("good", "bad"):
+        call(
+            "04_threshold", *options, "--add", name, tmp_path / f"{name}.csv", "--set", "ensemble.members=all"
+        )
+    call("05_submit", *options)
+    text = capsys.readouterr().out
+    assert "ensemble: 0.50 bad, 0.50 good" in text and "of holdout" in text
+    run = tmp_path / "outputs" / "smoke"
+    assert len(pd.read_csv(run / "submission.csv")) == 20
+    assert not (run / "figures" / "samples.png").exists() and (run / "figures" / "submission.png").exists()
+    assert "to send it: kaggle competitions submit -c human-protein-atlas-image-classification -f " in text
+    call("05_submit", *options, "--predictor", "bad", "--force", "--compare", run / "submission.csv")
+    assert "macro-F1 that our predictor expects" in capsys.readouterr().out
+
+
+def test_folds_end_to_end(tmp_path, capsys):
+    raw = write_kaggle(tmp_path / "raw", train=40)
+    options = ["--preset", "smoke", "--data", raw, "--work", tmp_path, *TINY, "hierarchy.train=none"]
+    for fold in range(2):
+        own = ["--run", f"fold_{fold}", "--set", "split.folds=2", f"split.fold={fold}"]
+        for script in ("00_prepare", "01_features", "02_train_cnn"):
+            call(script, *options, *own)
+    call("04_threshold", *options, "--run", "joined", "--join", "fold_0", "fold_1")
+    call("05_submit", "--work", tmp_path, "--run", "joined")
+    run = tmp_path / "outputs" / "joined"
+    assert "joined 2 runs: baseline, features_alone" in capsys.readouterr().out
+    split = pd.read_csv(run / "split.csv")
+    assert split["subset"].value_counts().to_dict() == {"validation": 32, "holdout": 8}
+    table = predictions.load(run / "predictions" / "baseline" / "validation.npz")
+    folds = [
+        predictions.load(tmp_path / "outputs" / f"fold_{fold}" / "predictions/baseline/validation.npz")
+        for fold in range(2)
+    ]
+    for fold in folds:  # each by the network that has not seen it
+        assert np.allclose(table.rows_of(fold.ids, "fold"), fold.probabilities_NC)
+    assert len(pd.read_csv(run / "submission.csv")) == 5

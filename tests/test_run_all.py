@@ -67,6 +67,23 @@ def test_a_sub_range_of_stages(house, options, stages):
         assert [line.split()[1] for line in done.stdout.splitlines()] == stages
 
 
+def test_folds_are_runs_of_their_own_that_are_joined(house):
+    (house / "04_j.py").write_text(STAGE)
+    done = run_all(house, "--preset", "smoke", "--folds", "2", "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    own = "--preset smoke --run mine"
+    assert done.stdout.splitlines() == [
+        f"stage 00 {own} --run mine_fold_0 --set split.folds=2 split.fold=0",
+        f"stage 02 {own} --run mine_fold_0 --set split.folds=2 split.fold=0",
+        f"stage 00 {own} --run mine_fold_1 --set split.folds=2 split.fold=1",
+        f"stage 02 {own} --run mine_fold_1 --set split.folds=2 split.fold=1",
+        f"stage 04 {own} --run mine --join mine_fold_0 mine_fold_1",
+        f"stage 05 {own} --run mine",
+    ]
+    done = run_all(house, "--folds", "two")
+    assert done.returncode == 2 and done.stderr == "run_all: --folds takes how many, for example 5\n"
+
+
 def test_the_first_failure_stops_with_its_exit_code(house):
     done = run_all(house, "--break")
     assert done.returncode == 7

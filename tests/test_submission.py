@@ -145,17 +145,17 @@ def test_predictors_stand_side_by_side_best_on_top(tmp_path):
     for name, fixed, submitted in (("a", 0.2, 0.3), ("longer_name", 0.1, 0.4)):
         scores = {"fixed": fixed, "tuned": 0.25, "submitted": submitted}.items()
         subsets = ("validation", "holdout")
-        rows = [f"{subset},{way},40,{score},0.05" for subset in subsets for way, score in scores]
-        header = "subset,decision,samples,macro_f1,guessing_macro_f1"
+        rows = [f"{subset},{way},40,{score},0.1,0.5,0.05" for subset in subsets for way, score in scores]
+        header = "subset,decision,samples,macro_f1,low,high,guessing_macro_f1"
         (tmp_path / f"{name}_summary.csv").write_text("\n".join([header, *rows]) + "\n")
     table = evaluation.side_by_side(tmp_path, ["a", "longer_name"])
     assert list(table)[:3] == ["predictor", "subset", "decision"] and len(table) == 12
     lines = evaluation.describe(table, "holdout", 3, 0.5).splitlines()
     assert lines[0] == "macro-F1 over 3 classes on 40 samples of holdout (guessing: 0.050)"
     assert [line.split() for line in lines[1:]] == [
-        ["at", "0.5", "tuned", "submitted"],
-        ["longer_name", "0.100", "0.250", "0.400"],
-        ["a", "0.200", "0.250", "0.300"],
+        ["at", "0.5", "tuned", "submitted", "95", "%", "certain"],
+        ["longer_name", "0.100", "0.250", "0.400", "0.100", "to", "0.500"],
+        ["a", "0.200", "0.250", "0.300", "0.100", "to", "0.500"],
     ]
 
 

@@ -11,7 +11,7 @@ from lib.errors import UserError
 from lib.results import predictions, submission, thresholds
 from lib.results.calibration import Calibration
 from lib.results.hierarchy import Parts
-from lib.results.metrics import class_scores, guessing_macro_f1
+from lib.results.metrics import class_scores, guessing_macro_f1, macro_f1_interval
 from lib.samples import Index
 
 
@@ -85,20 +85,20 @@ def judge(
     return chosen, *evaluate(judged, chosen, settings, parts.classes)
 
 
-def chances(folder: Path, parts: Parts) -> np.ndarray:
-    """Return a predictor's probabilities_NC of the test samples, calibrated on validation.
+def with_calibrated(
+    tables: dict[str, Path], parts: Parts, subset: str
+) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """Return a subset's truth_NC, None of ``test``, and what a predictor says of it, by name.
 
-    Parameters
-    ----------
-    folder : Path
-        ``outputs/<run>/predictions/<predictor>``.
+    Its probabilities_NC as given, and calibrated on validation.
     """
     said = {
-        subset: predictions.load(folder / f"{subset}.npz").rows_of(parts.ids(subset), f"the {subset} subset")
-        for subset in ("validation", "test")
+        name: predictions.load(tables[name]).rows_of(parts.ids(name), f"the {name} subset")
+        for name in ("validation", subset)
     }
-    truth_NC = parts.index.truth_NC[parts.subsets["validation"]]
-    return Calibration(said["validation"], truth_NC)(said["test"])
+    calibrate = Calibration(said["validation"], parts.index.truth_NC[parts.subsets["validation"]])
+    truth_NC = parts.index.truth_NC[parts.subsets[subset]] if subset in parts.subsets else None
+    return truth_NC, {"as given": said[subset], "calibrated": calibrate(said[subset])}
 
 
 def evaluate(
@@ -126,6 +126,7 @@ def evaluate(
         A row for each (subset, decision, class), with the columns of `metrics.class_scores`.
     summary : DataFrame
         A row for each (subset, decision): samples, macro_f1 over the run's classes,
+        low and high, between which it lies with 95 % certainty (only of what is submitted),
         macro_f1_present over those of them that a sample of the subset carries, macro precision and
         recall, labels a sample, and the macro-F1 of guessing by validation's frequencies.
     """
@@ -136,6 +137,9 @@ def evaluate(
         decided = decide_all(judged.probabilities_NC, thresholds_C[subset], settings, judged.allowed_NC)
         for decision, decision_NC in decided.items():
             scores = class_scores(judged.truth_NC, decision_NC).iloc[classes]
+            low, high = np.nan, np.nan
+            if decision == "submitted" and subset != "train":
+                low, high = macro_f1_interval(judged.truth_NC[:, classes], decision_NC[:, classes])
             per_class.append(scores.reset_index().assign(subset=subset, decision=decision))
             summary.append(
                 {
@@ -143,6 +147,8 @@ def evaluate(
                     "decision": decision,
                     "samples": len(decision_NC),
                     "macro_f1": scores["f1"].mean(),
+                    "low": low,
+                    "high": high,
                     "macro_f1_present": scores.loc[scores["support"] > 0, "f1"].mean(),
                     "macro_precision": scores["precision"].mean(),
                     "macro_recall": scores["recall"].mean(),
@@ -176,10 +182,15 @@ def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> st
     width = max(map(len, scores.index)) + 2
     lines = [
         f"macro-F1 over {classes} classes on {samples:,.0f} samples of {subset} (guessing: {guess:.3f})",
-        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}",
+        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}  95 % certain",
     ]
+    bounds = chosen[chosen["decision"] == "submitted"].set_index("predictor")
     for name, row in scores.sort_values("submitted", ascending=False, kind="stable").iterrows():
-        lines.append(f"  {name:<{width}}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}")
+        low, high = bounds.loc[name, ["low", "high"]]
+        lines.append(
+            f"  {name:<{width}}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}"
+            f"  {low:.3f} to {high:.3f}"
+        )
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from lib import artifacts, grouping, samples
 from lib.config import Config, Hierarchy
 from lib.grouping import Grouping
-from lib.results import plots, predictions, routing, thresholds
+from lib.results import predictions, routing, thresholds
 from lib.results.calibration import Calibration
 from lib.results.metrics import class_scores, scores
 from lib.results.predictions import PredictionTable
@@ -54,6 +54,11 @@ class Parts:
     index: Index
     subsets: dict[str, np.ndarray]
     classes: list[int]
+
+    @property
+    def training_NC(self) -> np.ndarray:
+        """Labels of the training samples; of validation in a run that joins others' folds."""
+        return self.index.truth_NC[self.subsets.get("train", self.subsets["validation"])]
 
     @property
     def stage_1(self) -> list[str]:
@@ -108,6 +113,10 @@ class Parts:
             if self.learnt(group)
         ]
         return [table_path(self.networks, network, subset, suffix) for network in networks]
+
+    def stage_1_tables(self, subset: str) -> list[Path]:
+        """Return the files that `judge_groups` reads."""
+        return [table_path(self.networks, network, subset) for network in self.stage_1]
 
     def said_of_groups(self, network: str, subset: str, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Return a stage 1 network's probabilities_NG, and its decision_NG at 0.5.
@@ -212,43 +221,3 @@ class Parts:
         judged = pd.concat(parts, ignore_index=True)
         first = ["group", "predictor", "samples", "class"]
         return judged[first + [column for column in judged if column not in first]]
-
-    def report(self, run: Path, subset: str, baseline: str, cut: float, on: str) -> None:
-        """Write and draw how stage 1, stage 2 and both together do: figures 5, 6 and 7 of the thesis.
-
-        Nothing is done before the networks and the baseline have predicted the subset.
-
-        Parameters
-        ----------
-        run : Path
-            ``outputs/<run>``, with the evaluation of every predictor.
-        subset : str
-            What is judged on.
-        baseline : str
-            The predictor that the hierarchy is compared with.
-        cut : float
-            The one threshold of all.
-        on : str
-            Names subset and data, for titles.
-        """
-        whole = run / "predictions" / baseline / f"{subset}.npz"
-        needed = [table_path(self.networks, network, subset) for network in self.stage_1]
-        if not all(path.exists() for path in (*needed, *self.tables(subset), whole)):
-            return
-        said = f"{cut:g} for all: {on}"
-        of_groups = self.judge_groups(subset)
-        within = self.judge_within(subset, baseline, predictions.load(whole), cut)
-        predictors = [baseline, *(f"hierarchy_hard{variant}" for variant in self.variants)]
-        tables = [pd.read_csv(run / "evaluation" / f"{name}_classes.csv") for name in predictors]
-        of_classes = pd.concat(
-            table.assign(predictor=name) for name, table in zip(predictors, tables, strict=True)
-        )
-        chosen = of_classes[(of_classes["subset"] == subset) & (of_classes["decision"] == "fixed")]
-        for name, table in (("groups", of_groups), ("within_groups", within)):
-            artifacts.write_csv(run / "evaluation" / f"{name}.csv", table)
-        folder = run / "figures"
-        plots.group_scores(folder / "groups.png", of_groups, f"Stage 1, {on}")
-        plots.within_groups(folder / "within_groups.png", within, f"Stage 2, {said}")
-        plots.class_advantages(
-            folder / "advantages.png", chosen, self.groups, f"Hierarchy and {baseline}, {said}"
-        )

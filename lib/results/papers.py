@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lib.config import Threshold
 from lib.results import evaluation
-from lib.samples import Index
+from lib.results.judging import Judge
 
 
 class Row(NamedTuple):
@@ -38,37 +37,28 @@ class Ours(NamedTuple):
 
     Attributes
     ----------
-    run : Path
-        ``outputs/<run>``.
-    data : str
-        What the data are.
-    index : Index
+    judge : Judge
+        Of the run.
     solution : Path
         As `lib.results.submission.score` takes it.
-    settings : Threshold
     table : DataFrame
         As `lib.results.evaluation.side_by_side` returns it.
-    subset : str
-        What is judged on.
     """
 
-    run: Path
-    data: str
-    index: Index
+    judge: Judge
     solution: Path
-    settings: Threshold
     table: pd.DataFrame
-    subset: str
 
-    def theirs(self, preset: str) -> list[tuple[str, pd.DataFrame, str]]:
+    def beside_theirs(self, preset: str) -> list[tuple[str, pd.DataFrame, str]]:
         """Return the tables of the paper that a preset reproduces: file's name, table, and text to show."""
         if preset == "liu":
-            scores = evaluation.test_scores(self.run, self.index, self.solution, self.settings)
-            table = liu_table(self.run, scores)
-            return [("table_1", table, describe_liu(table, self.data))]
+            judge = self.judge
+            scores = evaluation.test_scores(judge.folder, judge.parts.index, self.solution, judge.settings)
+            table = liu_table(judge.folder, scores)
+            return [("table_1", table, describe_liu(table, judge.data))]
         if preset == "hoogenboom":
-            table = hoogenboom_table(self.table, self.subset)
-            return [("averages", table, describe_hoogenboom(table, f"{self.subset}, {self.data}"))]
+            table = hoogenboom_table(self.table, self.judge.subset)
+            return [("averages", table, describe_hoogenboom(table, self.judge.on))]
         return []
 
 

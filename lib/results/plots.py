@@ -8,6 +8,7 @@ import pandas as pd
 from lib.grouping import Grouping
 from lib.labels import CLASSES
 from lib.results.figures import BLUE, GREEN, GREY, ORANGE, canvas
+from lib.results.reliability import curve
 
 RED, LIGHT = "#c8423c", "#c9ccd1"
 LOWEST = -0.5  # of a score that is drawn in its place
@@ -21,18 +22,15 @@ MARKS = ((BLUE, "o"), (RED, "D"), (ORANGE, "s"), (GREEN, "^"))
 ADVANTAGE = "prediction advantage: 0 is guessing by frequency, 1 is perfect"
 
 
-def class_f1(path: Path, scores: pd.DataFrame, subset: str, title: str) -> None:
+def class_f1(path: Path, scores: pd.DataFrame, title: str) -> None:
     """Draw each class's F1 at one threshold for all and at its own, most frequent class on top.
 
     Parameters
     ----------
     scores : DataFrame
-        The per-class table of `lib.results.evaluation.evaluate`.
-    subset : str
-        Which of its subsets.
+        The per-class table of `lib.results.evaluation.evaluate`, of one subset.
     """
-    chosen = scores[scores["subset"] == subset]
-    fixed, tuned = (chosen[chosen["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
+    fixed, tuned = (scores[scores["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
     order = fixed["support"].sort_values(kind="stable").index
     fixed, tuned = fixed.loc[order], tuned.loc[order]
     rows = np.arange(len(order))
@@ -131,6 +129,8 @@ def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title
     rows = np.arange(len(scores))
     with canvas(path, size=(7, 1.5 + 0.3 * len(scores))) as (figure, axes):
         axes.hlines(rows, scores["fixed"], scores["submitted"], color=LIGHT, linewidth=2)
+        bounds = chosen[chosen["decision"] == "submitted"].set_index("predictor").loc[scores.index]
+        axes.hlines(rows - 0.22, bounds["low"], bounds["high"], color=ORANGE, linewidth=1)
         axes.plot(scores["fixed"], rows, "o", color=GREY, label=f"{fixed:g} for all classes")
         axes.plot(scores["submitted"], rows, "o", color=ORANGE, label="each class's own threshold")
         for row, score in enumerate(scores["submitted"]):
@@ -140,11 +140,46 @@ def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title
         axes.annotate("guessing", (guess, rows[-1] + 0.45), (3, 0), textcoords="offset points", fontsize=7.5)
         axes.set_yticks(rows, scores.index)
         axes.set_ylim(-0.6, len(scores) - 0.2)
-        axes.set_xlim(0, scores[["fixed", "submitted"]].to_numpy().max() * 1.15)
+        axes.set_xlim(0, bounds["high"].max() * 1.12)
         axes.grid(axis="x", color="#e5e7ea")
-        axes.set_xlabel("macro-F1")
+        axes.set_xlabel("macro-F1 (thin line: 95 % certain)")
         figure.legend(frameon=False, loc="outside lower right", ncols=2)
         axes.set_title(title)
+
+
+def reliability(
+    path: Path, truth_NC: np.ndarray, said: dict[str, np.ndarray], classes: list[int], title: str
+) -> None:
+    """Draw for each class how frequent it is over what its probabilities say, on log scales.
+
+    Parameters
+    ----------
+    said : dict of ndarray of shape (N, C)
+        Probabilities by name: as given, and calibrated.
+    """
+    columns, least = 7, 1e-3
+    rows = -(-len(classes) // columns)
+    size = (1.75 * columns, 1.75 * rows + 1)
+    with canvas(path, rows, columns, size=size, sharex=True, sharey=True, squeeze=False) as (figure, axes):
+        for axis in axes.flat[len(classes) :]:
+            axis.set_axis_off()
+        for axis, label in zip(axes.flat, classes, strict=False):
+            axis.plot([least, 1], [least, 1], color=LIGHT, linewidth=1)
+            for (name, probabilities_NC), color in zip(said.items(), (GREY, ORANGE), strict=True):
+                points = curve(truth_NC[:, label], probabilities_NC[:, label]).clip(lower=least)
+                axis.plot(points["said"], points["found"], "o", color=color, markersize=3.5, label=name)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_xlim(least * 0.8, 1.25)
+            axis.set_ylim(least * 0.8, 1.25)
+            axis.set_title(
+                f"{CLASSES[label]} ({truth_NC[:, label].sum():,})", fontsize=6.3, fontweight="normal"
+            )
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, frameon=False, loc="outside lower right", ncols=2)
+        figure.supxlabel("probability that is said", fontsize=9)
+        figure.supylabel("share that carries the class (at the lower edge: none)", fontsize=9)
+        figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
 
 
 def class_shares(path: Path, shares: pd.DataFrame, groups: Grouping, title: str) -> None:
