@@ -465,6 +465,15 @@ def test_a_hierarchy_of_other_groups(tmp_path, capsys):
     judged = pd.read_csv(tmp_path / "outputs" / "smoke" / "evaluation" / "groups.csv")
     assert judged["group"].tolist() == ["Even", "Odd", "Rest"] * 2
     assert weights(tmp_path, "stage_2_even").exists() and weights(tmp_path, "stage_2_odd_other").exists()
+    # held to what stage 1 admits, a sample has labels of its groups alone, and one at most
+    held = (*options, "threshold.consistent=true", "threshold.max_labels=1", "--force")
+    call("04_threshold", *held)
+    call("05_submit", *held, "--predictor", "baseline")
+    stage_1 = predictions.load(tmp_path / "outputs/smoke/networks/stage_1/test.npz", 3).probabilities_NC
+    submission = pd.read_csv(tmp_path / "outputs" / "smoke" / "submission.csv")
+    for probabilities_G, label in zip(stage_1, submission["Predicted"].astype(int), strict=True):
+        admitted = probabilities_G >= 0.5
+        assert not admitted.any() or admitted[{0: 0, 2: 0, 1: 1, 3: 1}.get(label, 2)]
 
 
 def test_without_a_hierarchy_the_stage_says_so(tmp_path, capsys):

@@ -212,9 +212,9 @@ def _calibrated(
     if settings.calibration != "none":
         pooled = settings.calibration == "pooled"
         chances_NC = Calibration(known.probabilities_NC, known.truth_NC, pooled)(probabilities_NC)
-    tuning_C = known.truth_NC.mean(axis=0)
     if settings.frequencies == "training":
         return chances_NC, known.frequency_C
+    tuning_C = known.truth_NC.mean(axis=0)
     if settings.frequencies == "estimated":
         frequency_C = estimate_frequencies(chances_NC, tuning_C)
     else:
