@@ -21,6 +21,7 @@ SET = (
     "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
     "simulation.size=256", "simulation.visibility=1", "data.sizes=64,128,192", "split.validation=0.1",
     "network.architecture=resnet18", "training.epochs=16", "training.cycle_epochs=16",
+    "threshold.method=f1",
 )  # fmt: skip
 # (share kept for the holdout instead of training, size in pixels)
 GRID = ((0.1, 128), (0.5, 128), (0.7, 128), (0.1, 64), (0.1, 192))

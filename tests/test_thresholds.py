@@ -156,6 +156,11 @@ def test_the_expected_f1_is_at_its_largest_ties_and_all(seed):
     assert expected(cut) == pytest.approx(max(map(expected, np.unique(probability_N))))
 
 
+def test_a_class_that_no_sample_can_carry_is_given_to_none():
+    probability_N = np.array([0.0, 0.0, 0.0])
+    assert not (probability_N >= thresholds.expected_f1_threshold(probability_N, probability_N)).any()
+
+
 def test_without_labels_the_expected_optimum_is_close_to_the_true_one(drawn):
     truth_NC, probabilities_NC = drawn
     half = len(truth_NC) // 2

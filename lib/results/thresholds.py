@@ -169,7 +169,7 @@ def expected_f1_threshold(probability_N: np.ndarray, chance_N: np.ndarray) -> fl
     """Return the threshold with the highest expected F1, without labels: the plug-in rule.
 
     The cut that maximises ``2 * (sum of the chances above it) / (number above it + sum of all chances)``:
-    Jansche 2007, Ye et al. 2012, Lipton et al. 2014.
+    Jansche 2007, Ye et al. 2012, Lipton et al. 2014. Above all where no sample has a chance.
 
     Parameters
     ----------
@@ -180,7 +180,8 @@ def expected_f1_threshold(probability_N: np.ndarray, chance_N: np.ndarray) -> fl
     """
     order = np.argsort(-probability_N, kind="stable")
     sum_N = np.cumsum(chance_N[order])
-    return _best_cut(probability_N[order], 2 * sum_N / (np.arange(1, len(order) + 1) + sum_N[-1]))[0]
+    expected_N = 2 * sum_N / (np.arange(1, len(order) + 1) + sum_N[-1])
+    return _best_cut(probability_N[order], expected_N, none=sum_N[-1] == 0)[0]
 
 
 def _best_cut(sorted_N: np.ndarray, value_N: np.ndarray, none: bool = False) -> tuple[float, float]:
