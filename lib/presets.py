@@ -6,6 +6,7 @@ from lib.config import (
     PARTS,
     Config,
     Data,
+    Ensemble,
     Features,
     Hierarchy,
     Network,
@@ -28,6 +29,7 @@ STRONG = Config(
     split=Split(validation=0.1, holdout=0.1),
     network=Network(architecture="resnet34", pretrained=True, dropout=0.5),
     training=Training(size=512, epochs=24, batch_size=32, learning_rate=1e-3, cycle_epochs=24.0),
+    ensemble=Ensemble(members="all", method="weighted"),
 )
 DEMO = Config(
     name="demo",
@@ -40,6 +42,7 @@ DEMO = Config(
     network=Network(architecture="resnet18"),
     training=Training(size=128, epochs=16, batch_size=32, learning_rate=1e-3, cycle_epochs=16.0),
     hierarchy=Hierarchy(train="stages"),
+    ensemble=Ensemble(members="all", method="weighted"),
     networks={
         "baseline": (),
         "features_alone": ("network.features=ten", "network.kind=trees"),
@@ -76,6 +79,7 @@ FUSION = replace(
     split=Split(validation=0.2),
     features=Features(columns="all"),
     threshold=Threshold(method="f1"),
+    ensemble=Ensemble(),
     training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
     networks={
         "network_alone": (),
@@ -157,6 +161,7 @@ HIERARCHY = replace(
     split=Split(validation=0.2, holdout=0.2),
     training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
     hierarchy=STUDY,
+    ensemble=Ensemble(),
     networks={"baseline": (), "baseline_resnet34": LARGER["baseline_resnet34"]},
     parts={"stage_2": ("training.epochs=8", "training.cycle_epochs=8")},
 )
