@@ -78,6 +78,7 @@ FUSION = replace(
     data=Data(sizes=(256, 96)),
     split=Split(validation=0.2),
     features=Features(columns="all"),
+    hierarchy=Hierarchy(),
     threshold=Threshold(method="f1"),
     ensemble=Ensemble(),
     training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
