@@ -62,7 +62,7 @@ SMOKE = replace(
     data=Data(sizes=(64,), shard_rows=32),
     network=Network(architecture="resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
-    hierarchy=Hierarchy(train="all", stage_1="both", other="both"),
+    hierarchy=Hierarchy(train="all"),
     parts={},
 )
 STANDARDISED = (

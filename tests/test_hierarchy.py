@@ -23,6 +23,7 @@ NO_FEATURES = torch.zeros(2, 0)
 # a group of two labels, a group of one, a group that no sample has a label of, and the rest
 FOUR = {"Pair": (0, 1), "Single": (2,), "Empty": (3, 4), "Rest": tuple(range(5, 28))}
 TARGETS = [(0,), (1,), (0, 1), (2,), (2, 0), (5,), (6,), (0, 6), (1,), (0,), (2,), (5,)]
+WHOLE_STUDY = ["hierarchy.stage_1=both", "hierarchy.other=both"]
 SUBSETS = {"train": np.arange(8), "validation": np.arange(8, 12)}
 
 
@@ -38,7 +39,7 @@ def run(tmp_path, monkeypatch, index):
     monkeypatch.setattr(networks.Material, "of", lambda _run: material)
     run = SimpleNamespace(
         folder=tmp_path,
-        config=presets.load("smoke", []),
+        config=presets.load("smoke", WHOLE_STUDY),
         predictions=lambda name, subset: tmp_path / "predictions" / name / f"{subset}.npz",
     )
     run.of_part = lambda part: SimpleNamespace(config=run.config.of_part(part))
@@ -84,7 +85,7 @@ def test_settings_say_which_networks_there_are(run):
     ):
         run.config = presets.load("smoke", changes)
         assert list(networks.tasks(run, FOUR)) == names
-    run.config = presets.load("smoke", ["hierarchy.transfer=false"])
+    run.config = presets.load("smoke", [*WHOLE_STUDY, "hierarchy.transfer=false"])
     assert not any(task.start for task in networks.tasks(run, FOUR).values())
 
 
