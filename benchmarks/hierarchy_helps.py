@@ -5,7 +5,7 @@ validation, as stage 04 does. Average precision needs no threshold: it says how 
 are ranked, averaged here over the classes that at least five samples carry. A second table asks why: on the
 samples of each group, told that they are of it, and with the true groups in place of stage 1's.
 
-Run     python benchmarks/hierarchy_helps.py --work FOLDER        (about 60 minutes on two CPU cores)
+Run     python benchmarks/hierarchy_helps.py --work FOLDER        (about 75 minutes on two CPU cores)
 """
 
 import argparse
