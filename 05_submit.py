@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--upload", action="store_true", help="send the file with Kaggle's own client")
     parser.add_argument("-m", "--message", default="", help="of the upload; default: run and predictor")
     run = stage.begin(parser, argv)
-    if run.options.upload and run.simulated:
+    if run.options.upload and run.on_simulated:
         raise UserError("--upload: these are simulated cells, whose ids Kaggle does not know")
     from lib.results import evaluation, hierarchy, kaggle_client, plots, predictions, submission, thresholds
 
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         message = run.options.message or f"{run.folder.name}, {predictor}"
         if run.options.upload:
             say(kaggle_client.upload(submission_csv, message))
-        elif not run.simulated:
+        elif not run.on_simulated:
             say(f"to send it: {shlex.join(kaggle_client.command(submission_csv, message))}")
         say(f"submission: {submission_csv}")
 

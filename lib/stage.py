@@ -142,10 +142,14 @@ class Run:
         return self.folder / "evaluation" / f"{predictor}_{name}.csv"
 
     @property
+    def on_simulated(self) -> bool:
+        """Whether the data are simulated, be they this run's own or named with --data."""
+        return self.simulated or (self.source / "simulation.json").exists()
+
+    @property
     def data_name(self) -> str:
         """What the data are, for titles of figures."""
-        simulated = self.simulated or (self.source / "simulation.json").exists()
-        return "simulated cells" if simulated else f"images of {self.source.resolve().name}/"
+        return "simulated cells" if self.on_simulated else f"images of {self.source.resolve().name}/"
 
     @property
     def solution(self) -> Path:
