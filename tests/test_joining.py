@@ -79,6 +79,15 @@ def test_runs_that_do_not_fit_are_refused(tmp_path):
         joining.join([one, other], tmp_path / "joined" / "predictions", {"test": ["t0"]})
 
 
+def test_a_run_with_a_split_of_its_own_is_not_overwritten(tmp_path):
+    runs = [write_run(tmp_path / name, split("a0"), 0.2) for name in ("one", "two")]
+    artifacts.write_json(runs[0] / "manifests" / "00_prepare.json", {})
+    before = (runs[0] / "split.csv").read_text()
+    with pytest.raises(UserError, match="--join makes a run of its own, one is one already: name it with"):
+        joining.begin(runs, runs[0], INDEX)
+    assert (runs[0] / "split.csv").read_text() == before
+
+
 def test_a_sample_that_no_run_predicts_is_named(tmp_path):
     table = PredictionTable(["a0"], np.zeros((1, 28), np.float32))
     with pytest.raises(UserError, match="no run predicts a1 of baseline, test: run stages 02 and 03 of all"):

@@ -94,7 +94,14 @@ def classes(runs: list[Path]) -> list[int]:
 
 
 def begin(runs: list[Path], folder: Path, index: Index) -> None:
-    """Write what stages 04 and 05 read of a run beside predictions: ``split.csv``, ``statistics.json``."""
+    """Write what stages 04 and 05 read of a run beside predictions: ``split.csv``, ``statistics.json``.
+
+    A `UserError` says so where the folder is that of a run with a split of its own.
+    """
+    if (folder / "manifests" / "00_prepare.json").exists():
+        raise UserError(
+            f"--join makes a run of its own, {folder.name} is one already: name it with --run NAME"
+        )
     for run in runs:
         artifacts.require(run / "predictions", "02_train_cnn.py")
     table, kept = subsets(runs, index), classes(runs)
