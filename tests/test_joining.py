@@ -83,7 +83,7 @@ def test_a_run_with_a_split_of_its_own_is_not_overwritten(tmp_path):
     runs = [write_run(tmp_path / name, split("a0"), 0.2) for name in ("one", "two")]
     artifacts.write_json(runs[0] / "manifests" / "00_prepare.json", {})
     before = (runs[0] / "split.csv").read_text()
-    with pytest.raises(UserError, match="--join makes a run of its own, one is one already: give --run NAME"):
+    with pytest.raises(UserError, match="--join makes a run of its own, one is one already: name it with"):
         joining.begin(runs, runs[0], INDEX)
     assert (runs[0] / "split.csv").read_text() == before
 
