@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +71,9 @@ def choose(known: Known, settings: Threshold) -> Rule:
     thresholds differ from set to set. The others' do not.
     """
     if settings.method == "frequency":
-        return partial(_by_frequency, known=known, settings=settings)
+        return _by_frequency(known, settings)
     if settings.method == "expected_f1":
-        return partial(_by_expected_f1, known=known, settings=settings)
+        return _by_expected_f1(known, settings)
     truth_NC, probabilities_NC = known.truth_NC, known.probabilities_NC
     positives_C = truth_NC.sum(axis=0)
     thresholds_C = np.full(truth_NC.shape[1], settings.fixed)
@@ -205,34 +204,45 @@ def _between(origin: float, target: float, share: float) -> float:
     return float(expit(ends[0] + share * (ends[1] - ends[0])))
 
 
-def _calibrated(
-    probabilities_NC: np.ndarray, known: Known, settings: Threshold
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how likely each label is, and how frequent the classes are held to be."""
-    chances_NC = probabilities_NC.astype(np.float64)
+def _chances(known: Known, settings: Threshold) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return what tells of probabilities_NC how likely each label is, and how frequent classes are.
+
+    It is fitted once, for all sets that are decided on.
+    """
+    calibrate = None
     if settings.calibration != "none":
-        pooled = settings.calibration == "pooled"
-        chances_NC = Calibration(known.probabilities_NC, known.truth_NC, pooled)(probabilities_NC)
-    if settings.frequencies == "training":
-        return chances_NC, known.frequency_C
-    tuning_C = known.truth_NC.mean(axis=0)
-    if settings.frequencies == "estimated":
-        frequency_C = estimate_frequencies(chances_NC, tuning_C)
-    else:
-        frequency_C = known.frequency_C
-    return moved(chances_NC, tuning_C, frequency_C), frequency_C
+        calibrate = Calibration(known.probabilities_NC, known.truth_NC, settings.calibration == "pooled")
+
+    def chances(probabilities_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chances_NC = calibrate(probabilities_NC) if calibrate else probabilities_NC.astype(np.float64)
+        if settings.frequencies == "training":
+            return chances_NC, known.frequency_C
+        tuning_C = known.truth_NC.mean(axis=0)
+        estimated = settings.frequencies == "estimated"
+        frequency_C = estimate_frequencies(chances_NC, tuning_C) if estimated else known.frequency_C
+        return moved(chances_NC, tuning_C, frequency_C), frequency_C
+
+    return chances
 
 
-def _by_frequency(probabilities_NC: np.ndarray, known: Known, settings: Threshold) -> np.ndarray:
-    _, frequency_C = _calibrated(probabilities_NC, known, settings)
-    pairs = zip(probabilities_NC.T, frequency_C, strict=True)
-    return np.array([frequency_threshold(probability_N, frequency) for probability_N, frequency in pairs])
+def _by_frequency(known: Known, settings: Threshold) -> Rule:
+    chances = _chances(known, settings)
+
+    def rule(probabilities_NC: np.ndarray) -> np.ndarray:
+        _, frequency_C = chances(probabilities_NC)
+        return np.array(list(map(frequency_threshold, probabilities_NC.T, frequency_C)))
+
+    return rule
 
 
-def _by_expected_f1(probabilities_NC: np.ndarray, known: Known, settings: Threshold) -> np.ndarray:
-    chances_NC, _ = _calibrated(probabilities_NC, known, settings)
-    pairs = zip(probabilities_NC.T, chances_NC.T, strict=True)
-    return np.array([expected_f1_threshold(*pair) for pair in pairs])
+def _by_expected_f1(known: Known, settings: Threshold) -> Rule:
+    chances = _chances(known, settings)
+
+    def rule(probabilities_NC: np.ndarray) -> np.ndarray:
+        chances_NC, _ = chances(probabilities_NC)
+        return np.array(list(map(expected_f1_threshold, probabilities_NC.T, chances_NC.T)))
+
+    return rule
 
 
 def decide(probabilities_NC: np.ndarray, thresholds_C: np.ndarray) -> np.ndarray:
