@@ -1,7 +1,8 @@
 """Stage 05: decide for the test samples, write Kaggle's file and check it.
 
 Reads   outputs/<run>/predictions/<predictor>/test.npz, thresholds/<predictor>.json
-Writes  outputs/<run>/submission.csv, figures/submission.png; with --compare evaluation/comparison.csv
+Writes  outputs/<run>/submission.csv, figures/submission.png, pictures/, report.html; with --compare
+        evaluation/comparison.csv
 Run     python 05_submit.py --preset demo
 """
 
@@ -16,6 +17,7 @@ from lib.errors import UserError
 def main(argv: list[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
+    parser.add_argument("--no-report", action="store_true", help="only the submission: no torch, in seconds")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what differs from this submission")
     parser.add_argument("--upload", action="store_true", help="send the file with Kaggle's own client")
     parser.add_argument("-m", "--message", default="", help="of the upload; default: run and predictor")
@@ -23,10 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     if run.options.upload and run.on_simulated:
         raise UserError("--upload: these are simulated cells, whose ids Kaggle does not know")
     from lib.results import evaluation, hierarchy, kaggle_client, plots, predictions, submission, thresholds
+    from lib.results.judging import Judge
 
     with run.hold():
         index = samples.read_index(run.index)
         parts = hierarchy.Parts.of(run.folder, run.config, index)
+        scores: dict[str, float] = {}
         predictor = run.options.predictor or evaluation.best_predictor(run.folder / "evaluation")
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
@@ -61,6 +65,16 @@ def main(argv: list[str] | None = None) -> None:
             table = submission.compare(decision_NC, other_NC, said["calibrated"])
             artifacts.write_csv(run.folder / "evaluation" / "comparison.csv", table)
             say(submission.describe_comparison(table, decision_NC, other_NC, run.options.compare))
+        if not run.options.no_report:
+            from lib.learning import gallery  # the images and torch, where pictures are to be drawn
+            from lib.results import report
+
+            judge = Judge.of(run.folder, parts, run.config.threshold, run.data_name)
+            gallery.make(run, judge, predictor)
+            report.write(run.report, report.Facts(
+                judge, run.config, run.begun, predictor, decision_NC, scores, run.on_simulated,
+                run.shared_manifests,
+            ))  # fmt: skip
         message = run.options.message or f"{run.folder.name}, {predictor}"
         if run.options.upload:
             say(kaggle_client.upload(submission_csv, message))

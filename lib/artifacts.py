@@ -74,8 +74,13 @@ def write_atomic(path: Path, shared: bool = False) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
     with write_atomic(path, shared=True) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -142,6 +142,18 @@ class Run:
         return self.folder / "evaluation" / f"{predictor}_{name}.csv"
 
     @property
+    def report(self) -> Path:
+        """Where the page that shows the run is."""
+        return self.folder / "report.html"
+
+    @property
+    def shared_manifests(self) -> list[Path]:
+        """Manifests of the work of stage 00 that this run shares with others."""
+        arrays = [self.array(subset, size) for subset in ("train", "test") for size in self.config.data.sizes]
+        paths = [self.source / "simulation.json", *(array / "array.json" for array in arrays)]
+        return [path for path in paths if path.exists()]
+
+    @property
     def on_simulated(self) -> bool:
         """Whether the data are simulated, be they this run's own or named with --data."""
         return self.simulated or (self.source / "simulation.json").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 
-GROUND = {"errors", "labels", "ranks", "console", "parallel", "artifacts", "samples", "grouping"}
+GROUND = {"errors", "labels", "colors", "ranks", "console", "parallel", "artifacts", "samples", "grouping"}
 MAY_IMPORT = {
     "ground": {"ground"},
     "config": {"ground"},

@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader
 
+from lib import artifacts
+from lib.config import Network
 from lib.console import say
+from lib.errors import UserError
 from lib.images.augment import Augmentation, use_one_thread
 from lib.learning import boosting, models, training
 from lib.learning.dataset import make_loader, rarity
@@ -63,6 +67,34 @@ def train_and_predict(
     return history, found
 
 
+def trained(task: Task) -> models.Classifier:
+    """Return a network as training has left it, on the device.
+
+    Raises
+    ------
+    UserError
+        If it is not trained, or with other settings of the network.
+    """
+    path = artifacts.require(task.folder / "weights.pt", "02_train_cnn.py")
+    model = _build(task, replace(task.run.config.network, pretrained=False))  # its weights come from the file
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} is of another network than the settings name ({str(error).splitlines()[1].strip()}): "
+            f"leave the run's network settings as they were"
+        ) from None
+    return model.to(choose_device()).eval()
+
+
+def _build(task: Task, settings: Network) -> models.Classifier:
+    source, outputs = task.material.train, task.truth_NO.shape[1]
+    features = None if source.features is None else source.features.iloc[task.train]
+    return models.build_model(
+        settings, outputs, **task.material.channels, features=features, heads=task.heads
+    )
+
+
 def start(task: Task) -> tuple[models.Classifier, DataLoader]:
     """Return an untrained network on its device, and its training batches."""
     settings, material, workers = task.run.config, task.material, task.run.workers
@@ -74,11 +106,7 @@ def start(task: Task) -> tuple[models.Classifier, DataLoader]:
         use_one_thread()  # the network has the others
     make_deterministic(chosen.seed)
     train = replace(material.train, truth_NC=task.truth_NO)
-    features = None if train.features is None else train.features.iloc[task.train]
-    outputs = task.truth_NO.shape[1]
-    model = models.build_model(
-        settings.network, outputs, **material.channels, features=features, heads=task.heads
-    )
+    model = _build(task, settings.network)
     if task.start:
         models.start_from(model, task.run.network(task.start))
     model = model.to(device)

@@ -194,16 +194,20 @@ def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> st
     return "\n".join(lines)
 
 
-def best_predictor(folder: Path) -> str:
+def best_predictor(folder: Path, among: list[str] | None = None) -> str:
     """Return the predictor with the best macro-F1 of its submitted decisions on validation.
 
     Parameters
     ----------
     folder : Path
         ``outputs/<run>/evaluation``.
+    among : list of str, or None
+        Those that are compared; default: all that are judged.
     """
     scores = {}
     for path in sorted(folder.glob("*_summary.csv")):
+        if among is not None and path.name.removesuffix("_summary.csv") not in among:
+            continue
         summary = pd.read_csv(path).set_index(["subset", "decision"])
         scores[path.name.removesuffix("_summary.csv")] = summary.loc[("validation", "submitted"), "macro_f1"]
     if not scores:
