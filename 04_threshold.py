@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         if run.options.join:
             runs = [run.folder.parent / name for name in run.options.join]
             joining.begin(runs, run.folder, index)
-            run.remember()
+            run.remember(run.options.join)
         parts = hierarchy.Parts.of(run.folder, run.config, index)
         judge = judging.Judge.of(run.folder, parts, run.config.threshold, run.data_name)
         ids = {subset: parts.ids(subset) for subset in (*parts.subsets, "test")}

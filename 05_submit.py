@@ -18,6 +18,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
     parser.add_argument("--no-report", action="store_true", help="only the submission: no torch, in seconds")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="no submission: say of new images where their proteins are",
+    )
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what differs from this submission")
     parser.add_argument("--upload", action="store_true", help="send the file with Kaggle's own client")
     parser.add_argument("-m", "--message", default="", help="of the upload; default: run and predictor")
@@ -32,6 +38,10 @@ def main(argv: list[str] | None = None) -> None:
         parts = hierarchy.Parts.of(run.folder, run.config, index)
         scores: dict[str, float] = {}
         predictor = run.options.predictor or evaluation.best_predictor(run.folder / "evaluation")
+        if run.options.images:
+            from lib.learning import new_images
+
+            return say(f"page: {new_images.classify(run, run.options.images, predictor)}")
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
         submission_csv, figure = run.folder / "submission.csv", run.figure("submission")

@@ -1,5 +1,6 @@
 """The pictures of a report: what a predictor got right, wrong or was unsure of, and where it looked."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lib.console import Progress
 from lib.images.arrays import ShardedArray
 from lib.labels import CLASSES
 from lib.learning import hierarchy, tasks
-from lib.learning.material import Source
+from lib.learning.material import Material, Source
 from lib.learning.tasks import Task
 from lib.results import evaluation, examples, predictions
 from lib.results.judging import Judge
@@ -94,7 +95,7 @@ def names(chosen_C: np.ndarray) -> list[str]:
     return [CLASSES[label] for label in np.flatnonzero(chosen_C)]
 
 
-def looking(run: Run, predictor: str) -> Task | None:
+def looking(run: Run, predictor: str, material_of: Callable[[Run], Material] = Material.of) -> Task | None:
     """Return the network whose looking is shown, or None in a run without a network that knows classes.
 
     That of the predictor; of predictors put together, the run's best network.
@@ -108,8 +109,8 @@ def looking(run: Run, predictor: str) -> Task | None:
             return None
         name = evaluation.best_predictor(run.folder / "evaluation", judged)
     if name == "joint":
-        return hierarchy.tasks(run, grouping.read(run.config.hierarchy.grouping))[name]
-    return tasks.of_classes(name, run.of_network(name))
+        return hierarchy.tasks(run, grouping.read(run.config.hierarchy.grouping), material_of)[name]
+    return tasks.of_classes(name, run.of_network(name), material_of)
 
 
 def draw(

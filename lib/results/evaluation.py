@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lib import artifacts
 from lib.config import Threshold
 from lib.errors import UserError
 from lib.results import predictions, submission, thresholds
@@ -172,6 +173,18 @@ def side_by_side(folder: Path, predictors: list[str]) -> pd.DataFrame:
     tables = [pd.read_csv(folder / f"{name}_summary.csv").assign(predictor=name) for name in predictors]
     table = pd.concat(tables, ignore_index=True)
     return table[["predictor", *(column for column in table if column != "predictor")]]
+
+
+def read_classes(path: Path, subset: str, decision: str = "submitted") -> pd.DataFrame:
+    """Read the scores of a predictor's classes, by name, of one subset and way to decide.
+
+    Parameters
+    ----------
+    path : Path
+        ``outputs/<run>/evaluation/<predictor>_classes.csv``.
+    """
+    table = pd.read_csv(artifacts.require(path, "04_threshold.py"))
+    return table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
 
 
 def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:

@@ -19,7 +19,7 @@ from lib import artifacts
 from lib.config import Config, list_settings
 from lib.console import format_seconds
 from lib.labels import CLASSES
-from lib.results import ensemble, examples, papers
+from lib.results import ensemble, evaluation, examples, papers
 from lib.results.judging import Judge
 
 PAIRS = 12  # confusions that are listed
@@ -139,6 +139,40 @@ def write(path: Path, facts: Facts) -> None:
     )  # fmt: skip
 
 
+def write_images(path: Path, judge: Judge, predictor: str, source: Path, locations: pd.DataFrame) -> None:
+    """Write the page of new images that a predictor has looked at.
+
+    Parameters
+    ----------
+    judge : Judge
+        Of the predictor's run.
+    source : Path
+        The folder of the images.
+    locations : DataFrame
+        As `lib.learning.new_images.as_locations` returns it; ``pictures/`` lies beside the page.
+    """
+    content = artifacts.read_json(path.parent / "pictures" / "pictures.json")
+    given = {sample: rows.to_dict("records") for sample, rows in locations.groupby("id", sort=False)}
+    pictures = [
+        picture | {"path": path.parent / "pictures" / picture["file"], "locations": given[picture["id"]]}
+        for picture in content["pictures"]
+    ]
+    score = next(row for row in _summary(judge.folder, judge.subset) if row["predictor"] == predictor)
+    render(
+        path,
+        "images.html",
+        judge=judge,
+        run=judge.folder.name,
+        predictor=predictor,
+        source=source,
+        network=content["network"],
+        pictures=pictures,
+        images=len(given),
+        counts=locations["location"].value_counts().to_dict(),
+        score=score,
+    )
+
+
 def render(path: Path, template: str, **context: Any) -> None:
     """Fill in one of the templates in ``pages/`` and write the page, whole or not at all.
 
@@ -206,15 +240,15 @@ def _weights(folder: Path) -> dict[str, float]:
     return artifacts.read_json(manifest).get("weights", {}) if known else {}
 
 
-def _classes(folder: Path, subset: str, predictor: str) -> pd.DataFrame:
-    table = pd.read_csv(folder / "evaluation" / f"{predictor}_classes.csv")
-    return table[table["subset"] == subset].set_index(["decision", "class"])
+def _classes(folder: Path, subset: str, predictor: str, decision: str = "submitted") -> pd.DataFrame:
+    path = folder / "evaluation" / f"{predictor}_classes.csv"
+    return evaluation.read_classes(path, subset, decision)
 
 
 def _by_class(folder: Path, judge: Judge) -> dict[str, Any]:
     """Return F1 as submitted of every class, by group, and predictor, best predictor first."""
     predictors = [row["predictor"] for row in _summary(folder, judge.subset)]
-    tables = {name: _classes(folder, judge.subset, name).loc["submitted"] for name in predictors}
+    tables = {name: _classes(folder, judge.subset, name) for name in predictors}
     first = tables[predictors[0]]
     groups = {
         group: [
@@ -234,9 +268,8 @@ def _by_class(folder: Path, judge: Judge) -> dict[str, Any]:
 
 def _thresholds(folder: Path, subset: str, predictor: str) -> list[dict[str, Any]]:
     """Return what each class's own threshold changes for a predictor, most frequent class first."""
-    table = _classes(folder, subset, predictor)
+    fixed, submitted = (_classes(folder, subset, predictor, decision) for decision in ("fixed", "submitted"))
     values = artifacts.read_json(folder / "thresholds" / f"{predictor}.json")[subset]
-    fixed, submitted = table.loc["fixed"], table.loc["submitted"]
     rows = [
         {
             "name": name,
@@ -262,7 +295,7 @@ def _gallery(folder: Path) -> dict[str, Any] | None:
     for picture in content["pictures"]:
         own = classes.setdefault(CLASSES[picture["label"]], {kind: [] for kind in examples.KINDS})
         own[picture["kind"]].append(picture | {"path": path.parent / picture["file"]})
-    scores = _classes(folder, content["subset"], content["predictor"]).loc["submitted"]
+    scores = _classes(folder, content["subset"], content["predictor"])
     order = sorted(classes, key=lambda name: -scores.loc[name, "support"])
     rows = [
         {"name": name, "f1": scores.loc[name, "f1"], "support": int(scores.loc[name, "support"]),
