@@ -44,7 +44,7 @@ def attributions(
         In logits: positive where the stain speaks for the output, negative where against.
     """
     model.eval()
-    device = next(model.parameters()).device
+    device = model.mean.device
     image_BHWK = torch.from_numpy(images_BHWK).to(device).float()
     nothing, rows = torch.empty(0), torch.arange(len(outputs_B))
     total_BHWK = torch.zeros_like(image_BHWK)

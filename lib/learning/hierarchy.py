@@ -22,7 +22,7 @@ from lib.stage import Run
 
 
 def tasks(
-    run: Run, groups: Grouping, material_of: Callable[[Run], Material] = Material.of
+    run: Run, groups: Grouping, material_of: Callable[[Run], Material] | None = None
 ) -> dict[str, Task]:
     """Return what the settings ask to be trained, by name.
 
@@ -30,7 +30,7 @@ def tasks(
     or the same labels on all of them. `lib.results.hierarchy` gives its labels their share.
     """
     settings, networks = run.config.hierarchy, run.folder / "networks"
-    material = {part: material_of(run.of_part(part)) for part in PARTS}
+    material = {part: (material_of or Material.of)(run.of_part(part)) for part in PARTS}
     common = material["stage_1"]
     truth_NC, kept = common.index.truth_NC, common.classes
     groups = {group: [c for c in labels if c in kept] for group, labels in groups.items()}

@@ -133,7 +133,7 @@ def write(path: Path, facts: Facts) -> None:
         gallery=_gallery(folder),
         figures={section: _figures(folder, chosen) for section, chosen in FIGURES.items()},
         times=_times(folder, facts.shared),
-        commands=_commands(facts.begun, folder.name),
+        commands=_commands(folder, facts.begun),
         settings=list_settings(facts.config),
         packages=_packages(folder),
     )  # fmt: skip
@@ -330,17 +330,23 @@ def _times(folder: Path, shared: list[Path]) -> dict[str, Any]:
     return {"stages": stages, "longest": max([*seconds, 1e-9]), "all": sum(seconds)}
 
 
-def _commands(begun: dict[str, Any], run: str) -> list[str]:
-    """Return what makes this run again."""
+def _commands(folder: Path, begun: dict[str, Any]) -> list[str]:
+    """Return what makes this run again; of a run that joins others, what makes those first."""
+    members = artifacts.read_json(folder / "run.json").get("join", [])
+    if not members:
+        return [shlex.join(["bash", "run_all.sh", *_options(begun, folder.name)])]
+    others = {name: artifacts.read_json(folder.parent / name / "run.json") for name in members}
+    return [
+        *(shlex.join(["bash", "run_all.sh", "--to", "03", *_options(b, name)]) for name, b in others.items()),
+        shlex.join(["python", "04_threshold.py", *_options(begun, folder.name), "--join", *members]),
+        shlex.join(["python", "05_submit.py", "--run", folder.name]),
+    ]
+
+
+def _options(begun: dict[str, Any], run: str) -> list[str]:
     words = ["--preset", begun["preset"], "--run", run]
     words += ["--data", begun["data"]] if begun["data"] else []
-    words += ["--set", *begun["set"]] if begun["set"] else []
-    if not begun.get("join"):
-        return [shlex.join(["bash", "run_all.sh", *words])]
-    return [
-        shlex.join(["python", "04_threshold.py", *words, "--join", *begun["join"]]),
-        shlex.join(["python", "05_submit.py", "--run", run]),
-    ]
+    return words + (["--set", *begun["set"]] if begun["set"] else [])
 
 
 def _packages(folder: Path) -> dict[str, str]:
