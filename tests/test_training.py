@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.config import Network, Training
+from lib.config import LOSSES, Network, Training
 from lib.errors import UserError
 from lib.images import arrays
 from lib.learning import models, rate_finder, training
@@ -403,7 +403,7 @@ def test_all_eight_views_are_averaged():
     assert mean[:, 0] == pytest.approx(corners.sigmoid().mean(dim=1).numpy())  # each corner twice
 
 
-@pytest.mark.parametrize("loss", ["soft_margin", "focal", "asymmetric", "cross_entropy"])
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
 def test_every_loss_is_learnt(tmp_path, loss):
     settings = dataclasses.replace(train_toy.SETTINGS, loss=loss, class_weights="root", label_smoothing=0.05)
     _, history = train_toy.train(tmp_path, dataclasses.replace(settings, epochs=6))
