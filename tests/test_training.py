@@ -297,6 +297,9 @@ def test_too_little_memory_says_what_to_lower(tmp_path, monkeypatch):
         "the GPU's memory is too small for 8 images of 16 px at once: --set training.batch_size=4 "
         "training.accumulate=2 takes the same steps in half the memory"
     )
+    loader = make_loader(train_toy.source(), np.arange(40), 8, 0, seed=0)
+    with pytest.raises(UserError, match="the GPU's memory is too small for 8 images of 16 px at once"):
+        rate_finder.find_rate(train_toy.Toy(), loader, train_toy.SETTINGS)
 
 
 def test_compiling_without_a_compiler_says_what_is_needed(tmp_path, monkeypatch):
