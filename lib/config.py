@@ -13,6 +13,15 @@ from typing import Any
 
 from lib.errors import UserError
 
+# what `lib.learning.losses` knows; named here, where torch is not to be loaded
+LOSSES = (
+    "bce",
+    "soft_margin",
+    "cross_entropy",
+    "focal",
+    "asymmetric",
+)
+
 
 def setting(
     default: Any,
@@ -137,7 +146,7 @@ class Training:
     loss: str = setting(
         "bce",
         "what is minimised; soft_margin equals bce; cross_entropy is for one class a sample",
-        ("bce", "soft_margin", "cross_entropy", "focal", "asymmetric"),
+        LOSSES,
     )
     class_weights: str = setting(
         "none", "of the losses: none, by inverse frequency, by its root", ("none", "balanced", "root")
