@@ -60,7 +60,7 @@ FIGURES = {
         Figure("features_by_group", "How each feature is spread over the groups of classes."),
     ),
     "training": (
-        Figure("training_*", "Loss, macro-F1 and learning rate over the epochs."),
+        Figure("training_*", ""),
         Figure("learning_rates_*", "The loss over growing learning rates, and the rate that it suggests."),
     ),
     "hierarchy": (
