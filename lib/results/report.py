@@ -126,9 +126,9 @@ def write(path: Path, facts: Facts) -> None:
         confusions=_table(folder / "evaluation" / "confusions.csv"),
         pairs=PAIRS,
         papers=[
-            {"title": title, "rows": rows}
-            for name, title in papers.TITLES.items()
-            if (rows := _table(folder / "evaluation" / f"{name}.csv"))
+            {"title": title, "rows": rows_of(pd.read_csv(path))}
+            for name, (title, rows_of) in papers.SHOWN.items()
+            if (path := folder / "evaluation" / f"{name}.csv").exists()
         ],
         gallery=_gallery(folder),
         figures={section: _figures(folder, chosen) for section, chosen in FIGURES.items()},
