@@ -127,6 +127,11 @@ def test_presets_and_settings_in_the_text_exist():
         assert preset in README
 
 
+def test_the_presets_are_those_of_the_code():
+    rows = (f"| `{p.name}` | {p.purpose} | {p.cost} | {p.score} |" for p in presets.PRESETS.values())
+    assert "\n".join(rows) in README
+
+
 def test_options_in_the_text_exist(capsys):
     for script in STAGES:
         with pytest.raises(SystemExit):
@@ -245,6 +250,9 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     for name in ("train.csv", "sample_submission.csv"):
         shutil.copy(smoke / "data" / "smoke" / name, folder / "labels")
     shutil.copy(run / "submission.csv", folder / "other.csv")
+    (folder / "my_cells").mkdir()
+    for path in sorted((smoke / "data" / "smoke" / "test").iterdir())[:8]:  # two images of four channels
+        shutil.copy(path, folder / "my_cells")
     tables = {
         subset: predictions.load(run / "predictions" / "baseline" / f"{subset}.npz")
         for subset in ("train", "validation", "holdout", "test")
