@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,10 @@ def write_atomic(path: Path, shared: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; one that holds the text already is left as it is."""
+    with _explained(path.parent):
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
     with write_atomic(path, shared=True) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -115,6 +118,18 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
+
+
+def file_states(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return of every file below a folder when it was written (ns) and its size; hidden ones aside."""
+    states = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith("."):  # locks, and what is being written
+                with suppress(FileNotFoundError):  # others may be at work there
+                    state = Path(parent, name).stat()
+                    states[f"{parent}/{name}"] = (state.st_mtime_ns, state.st_size)
+    return states
 
 
 @contextmanager

@@ -44,9 +44,9 @@ def raw(tmp_path: Path) -> Path:
     return write_kaggle(tmp_path / "raw")
 
 
-def call(script: str, *options: object) -> None:
-    """Call a stage's main in this process."""
-    importlib.import_module(script).main([str(option) for option in options])
+def call(script: str, *options: object) -> str | None:
+    """Call a stage's main in this process; return what it would end with."""
+    return importlib.import_module(script).main([str(option) for option in options])
 
 
 def run_script(script: str, *options: object, **arguments: object) -> subprocess.CompletedProcess:
