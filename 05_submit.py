@@ -13,7 +13,7 @@ from lib.console import say
 from lib.errors import UserError
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> str:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what differs from this submission")
@@ -66,7 +66,9 @@ def main(argv: list[str] | None = None) -> None:
             say(kaggle_client.upload(submission_csv, message))
         elif not run.on_simulated:
             say(f"to send it: {shlex.join(kaggle_client.command(submission_csv, message))}")
-        say(f"submission: {submission_csv}")
+        return submission.ending(
+            submission_csv, run.folder / "report.html", run.on_simulated, run.options.upload
+        )
 
 
 if __name__ == "__main__":
