@@ -38,6 +38,7 @@ def train_and_predict(
     chosen, subsets = settings.training, material.subsets
     if not settings.is_network:
         all_NF = np.concatenate([material.train.features_NF, material.test.features_NF])
+        say(f"  boosted trees on {all_NF.shape[1]} features, without images")
         all_NO = boosting.fit_and_predict(all_NF, task.truth_NO, task.train, chosen.seed)
         labelled = len(material.train.ids)
         return None, {
@@ -82,7 +83,7 @@ def start(task: Task) -> tuple[models.Classifier, DataLoader]:
     if task.start:
         models.start_from(model, task.run.network(task.start))
     model = model.to(device)
-    say(f"{settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
+    say(f"  {settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
     weight_N = rarity(task.truth_NO[task.train]) if chosen.sampling == "rare" else None
     augmentation = Augmentation(chosen.augmentation, chosen.seed)
     return model, make_loader(
