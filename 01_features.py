@@ -22,7 +22,8 @@ def main(argv: list[str] | None = None) -> None:
         arrays = {part: ShardedArray(run.array(part, size)) for part in ("train", "test")}
         inputs = stage.prints(run.index) | {a.folder.name: a.fingerprint() for a in arrays.values()}
         separation_csv = run.folder / "evaluation" / "features.csv"
-        step = run.step("01_features", ["features"], inputs, [run.features, separation_csv])
+        shards = [task.path for task in feature_table.all_tasks(arrays, run.features.parent, settings)]
+        step = run.step("01_features", ["features"], inputs, [run.features, separation_csv, *shards])
         if step.done(run.force):
             return say(f"features of {len(index.train_ids) + len(index.test_ids):,} samples are up to date\n"
                        f"features: {run.features}")  # fmt: skip

@@ -29,12 +29,13 @@ def main(argv: list[str] | None = None) -> None:
     from lib.results import ensemble, evaluation, foreign, hierarchy, joining, judging, papers, predictions
 
     settings, folder = run.config.ensemble, run.folder / "predictions"
+    again = run.force or bool(run.options.add)  # an ensemble of all is to have the one that is added
     with run.hold():
         index = samples.read_index(run.index)
         if run.options.join:
             runs = [run.folder.parent / name for name in run.options.join]
             joining.begin(runs, run.folder, index)
-            run.remember()
+            run.remember(run.options.join)
         parts = hierarchy.Parts.of(run.folder, run.config, index)
         judge = judging.Judge.of(run.folder, parts, run.config.threshold, run.data_name)
         ids = {subset: parts.ids(subset) for subset in (*parts.subsets, "test")}
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
             inputs = stage.prints(*(p for m in members for p in judge.tables(m).values()), folders=True)
             outputs = [run.predictions(ensemble.NAME, subset) for subset in ids if subset != "train"]
             step = run.step("04_threshold join", ["ensemble"], inputs, outputs)
-            if not step.done(run.force):
+            if not step.done(again):
                 truth_NC = index.truth_NC[parts.subsets["validation"]]
                 weights = ensemble.make(folder, members, settings.method, ids, truth_NC)
                 step.finish(weights=weights)
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
             inputs = stage.prints(run.index, run.split, run.statistics, *judge.tables(predictor).values())
             outputs = judge.outputs(predictor)
             step = run.step(f"04_threshold {predictor}", ["threshold"], inputs | extra, outputs)
-            if step.done(run.force):
+            if step.done(again):
                 say(f"thresholds and evaluation of {predictor} are up to date")
             else:
                 judge.judge(predictor)

@@ -1,7 +1,8 @@
 """Stage 05: decide for the test samples, write Kaggle's file and check it.
 
 Reads   outputs/<run>/predictions/<predictor>/test.npz, thresholds/<predictor>.json
-Writes  outputs/<run>/submission.csv, figures/submission.png; with --compare evaluation/comparison.csv
+Writes  outputs/<run>/submission.csv, figures/submission.png, pictures/, report.html; with --compare
+        evaluation/comparison.csv
 Run     python 05_submit.py --preset demo
 """
 
@@ -16,6 +17,13 @@ from lib.errors import UserError
 def main(argv: list[str] | None = None) -> str:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
+    parser.add_argument("--no-report", action="store_true", help="only the submission: no torch, in seconds")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="no submission: say of new images where their proteins are",
+    )
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what differs from this submission")
     parser.add_argument("--upload", action="store_true", help="send the file with Kaggle's own client")
     parser.add_argument("-m", "--message", default="", help="of the upload; default: run and predictor")
@@ -23,11 +31,18 @@ def main(argv: list[str] | None = None) -> str:
     if run.options.upload and run.on_simulated:
         raise UserError("--upload: these are simulated cells, whose ids Kaggle does not know")
     from lib.results import evaluation, hierarchy, kaggle_client, plots, predictions, submission, thresholds
+    from lib.results.judging import Judge
 
     with run.hold():
         index = samples.read_index(run.index)
         parts = hierarchy.Parts.of(run.folder, run.config, index)
+        scores: dict[str, float] = {}
         predictor = run.options.predictor or evaluation.best_predictor(run.folder / "evaluation")
+        if run.options.images:
+            from lib.learning import new_images
+
+            page = new_images.classify(run, run.options.images, predictor)
+            return f"page: {page} (open it in a browser)"
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
         submission_csv, figure = run.folder / "submission.csv", run.figure("submission")
@@ -61,14 +76,22 @@ def main(argv: list[str] | None = None) -> str:
             table = submission.compare(decision_NC, other_NC, said["calibrated"])
             artifacts.write_csv(run.folder / "evaluation" / "comparison.csv", table)
             say(submission.describe_comparison(table, decision_NC, other_NC, run.options.compare))
+        if not run.options.no_report:
+            from lib.learning import gallery  # the images and torch, where pictures are to be drawn
+            from lib.results import report
+
+            judge = Judge.of(run.folder, parts, run.config.threshold, run.data_name)
+            gallery.make(run, judge, predictor)
+            report.write(run.report, report.Facts(
+                judge, run.config, run.begun, predictor, decision_NC, scores, run.on_simulated,
+                run.shared_manifests,
+            ))  # fmt: skip
         message = run.options.message or f"{run.folder.name}, {predictor}"
         if run.options.upload:
             say(kaggle_client.upload(submission_csv, message))
         elif not run.on_simulated:
             say(f"to send it: {shlex.join(kaggle_client.command(submission_csv, message))}")
-        return submission.ending(
-            submission_csv, run.folder / "report.html", run.on_simulated, run.options.upload
-        )
+        return submission.ending(submission_csv, run.report, run.on_simulated, run.options.upload)
 
 
 if __name__ == "__main__":

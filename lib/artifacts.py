@@ -73,12 +73,17 @@ def write_atomic(path: Path, shared: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; one that holds the text already is left as it is."""
+    """Write a text file as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; one that holds the content already is left as it is."""
     with _explained(path.parent):
-        if path.is_file() and path.read_bytes() == text.encode():
+        if path.is_file() and path.read_bytes() == content:
             return
     with write_atomic(path, shared=True) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

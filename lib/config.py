@@ -13,6 +13,15 @@ from typing import Any
 
 from lib.errors import UserError
 
+# what `lib.learning.losses` knows; named here, where torch is not to be loaded
+LOSSES = (
+    "bce",
+    "soft_margin",
+    "cross_entropy",
+    "focal",
+    "asymmetric",
+)
+
 
 def setting(
     default: Any,
@@ -137,7 +146,7 @@ class Training:
     loss: str = setting(
         "bce",
         "what is minimised; soft_margin equals bce; cross_entropy is for one class a sample",
-        ("bce", "soft_margin", "cross_entropy", "focal", "asymmetric"),
+        LOSSES,
     )
     class_weights: str = setting(
         "none", "of the losses: none, by inverse frequency, by its root", ("none", "balanced", "root")
@@ -365,16 +374,31 @@ def check(config: Config) -> None:
         )
 
 
-def describe_settings(config: Config) -> str:
-    """Return every setting with its value in `config` and what it means, a line each."""
-    lines = []
+class Shown(typing.NamedTuple):
+    """A setting for people: ``group.field``, its value as ``--set`` takes it, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+    is_default: bool
+
+
+def list_settings(config: Config) -> list[Shown]:
+    """Return every setting with its value in `config`."""
+    found = []
     for group in GROUPS:
         for item in dataclasses.fields(GROUPS[group]):
             value = getattr(getattr(config, group), item.name)
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             choices = f" ({' | '.join(item.metadata['choices'])})" if item.metadata["choices"] else ""
-            lines.append(f"{group + '.' + item.name + '=' + shown:<40}{item.metadata['meaning']}{choices}")
-    return "\n".join(lines)
+            meaning = item.metadata["meaning"] + choices
+            found.append(Shown(f"{group}.{item.name}", shown, meaning, value == item.default))
+    return found
+
+
+def describe_settings(config: Config) -> str:
+    """Return every setting with its value in `config` and what it means, a line each."""
+    return "\n".join(f"{one.name + '=' + one.value:<40}{one.meaning}" for one in list_settings(config))
 
 
 def _parse_override(override: str) -> tuple[str, str, Any]:

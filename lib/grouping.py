@@ -32,8 +32,8 @@ def read(name: str) -> Grouping:
     Parameters
     ----------
     name : str
-        ``atlas``, ``two``, or a CSV file with the columns group and label, a row a label; a label is a
-        class's name or number.
+        An entry of `GROUPINGS`, or a CSV file with the columns group and label, a row a label; a label is
+        a class's name or number.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read(name: str) -> Grouping:
         there are fewer than two groups, or their names cannot be told apart in file names.
     """
     if name in GROUPINGS:
-        return GROUPINGS[name]
+        return _checked(GROUPINGS[name], f"lib/grouping.py, {name}")
     path = Path(name)
     if not path.is_file():
         raise UserError(
@@ -67,19 +67,11 @@ def read(name: str) -> Grouping:
                 f"expected one"
             )
         group_of[label] = group
-    missing = [name for label, name in enumerate(CLASSES) if label not in group_of]
-    if missing:
-        raise UserError(f"{path}: in no group: {', '.join(missing)}; expected each of the 28 labels in one")
     grouping = {
         group: tuple(sorted(label for label in group_of if group_of[label] == group))
         for group in dict.fromkeys(group_of.values())
     }
-    if len(grouping) < 2:
-        raise UserError(f"{path} has one group, {group}: expected at least two")
-    names = [short(group) for group in grouping]
-    if len(set(names)) < len(names):
-        raise UserError(f"{path}: groups {', '.join(grouping)} need names that differ in letters and digits")
-    return grouping
+    return _checked(grouping, str(path))
 
 
 def short(group: str) -> str:
@@ -140,3 +132,21 @@ def from_combinations(probabilities_NM: np.ndarray, groups: int) -> tuple[np.nda
     combination_MG = combinations(groups)
     probabilities_NG = (probabilities_NM @ combination_MG).clip(0, 1).astype(np.float32)
     return probabilities_NG, combination_MG[probabilities_NM.argmax(axis=1)]
+
+
+def _checked(grouping: Grouping, source: str) -> Grouping:
+    """Return a grouping that puts each of the 28 labels into one of several groups; refuse another."""
+    labels = [label for group in grouping.values() for label in group]
+    missing = [name for label, name in enumerate(CLASSES) if label not in labels]
+    if missing:
+        raise UserError(f"{source}: in no group: {', '.join(missing)}; expected each of the 28 labels in one")
+    if len(labels) > len(CLASSES):
+        raise UserError(f"{source}: a label is in two groups, or is none of 0-27; expected each in one")
+    if len(grouping) < 2:
+        raise UserError(f"{source} has one group, {next(iter(grouping))}: expected at least two")
+    names = [short(group) for group in grouping]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{source}: groups {', '.join(grouping)} need names that differ in letters and digits"
+        )
+    return grouping

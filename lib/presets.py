@@ -166,7 +166,16 @@ HIERARCHY = replace(
     networks={"baseline": (), "baseline_resnet34": LARGER["baseline_resnet34"]},
     parts={"stage_2": ("training.epochs=8", "training.cycle_epochs=8")},
 )
-PRESETS = {preset.name: preset for preset in (DEMO, SMOKE, FUSION, HIERARCHY, STRONG, LIU, HOOGENBOOM)}
+ALL = (
+    DEMO,
+    SMOKE,
+    FUSION,
+    HIERARCHY,
+    STRONG,
+    LIU,
+    HOOGENBOOM,
+)
+PRESETS = {preset.name: preset for preset in ALL}
 
 
 def load(preset: str, overrides: list[str]) -> Config:

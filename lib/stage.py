@@ -86,9 +86,28 @@ class Run:
         """Whether to make again what is there."""
         return self.options.force
 
-    def remember(self) -> None:
-        """Write down what the run was begun with, so that later stages need only ``--run NAME``."""
-        artifacts.write_json(self.folder / "run.json", self.begun)
+    def remember(self, members: list[str] | None = None) -> None:
+        """Write down what the run was begun with, so that later stages need only ``--run NAME``.
+
+        Parameters
+        ----------
+        members : list of str, or None
+            The runs that it joins.
+        """
+        joined = {"join": members} if members else {}
+        artifacts.write_json(self.folder / "run.json", self.begun | joined)
+
+    @property
+    def members(self) -> list[str]:
+        """Names of the runs that this one joins, if any."""
+        path = self.folder / "run.json"
+        return artifacts.read_json(path).get("join", []) if path.exists() else []
+
+    def sibling(self, name: str) -> "Run":
+        """Return another run on the same images, as it was begun."""
+        folder = self.folder.parent / name
+        begun = artifacts.read_json(artifacts.require(folder / "run.json", "00_prepare.py"))
+        return replace(self, config=presets.load(begun["preset"], begun["set"]), begun=begun, folder=folder)
 
     @property
     def index(self) -> Path:
@@ -143,6 +162,18 @@ class Run:
     def evaluation(self, predictor: str, name: str) -> Path:
         """Where a table of a predictor's evaluation is."""
         return self.folder / "evaluation" / f"{predictor}_{name}.csv"
+
+    @property
+    def report(self) -> Path:
+        """Where the page that shows the run is."""
+        return self.folder / "report.html"
+
+    @property
+    def shared_manifests(self) -> list[Path]:
+        """Manifests of the work of stage 00 that this run shares with others."""
+        arrays = [self.array(subset, size) for subset in ("train", "test") for size in self.config.data.sizes]
+        paths = [self.source / "simulation.json", *(array / "array.json" for array in arrays)]
+        return [path for path in paths if path.exists()]
 
     @property
     def on_simulated(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 
-GROUND = {"errors", "labels", "ranks", "console", "parallel", "artifacts", "samples", "grouping"}
+GROUND = {"errors", "labels", "colors", "ranks", "console", "parallel", "artifacts", "samples", "grouping"}
 MAY_IMPORT = {
     "ground": {"ground"},
     "config": {"ground"},
@@ -117,8 +117,15 @@ def test_help_is_quick_and_shows_the_presets(script):
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("script", ["04_threshold", "05_submit"])
-def test_stages_on_prediction_tables_load_no_torch(script, smoke):
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("04_threshold", ["--force"]),
+        ("05_submit", ["--force", "--no-report"]),
+        ("05_submit", ["--no-report"]),
+    ],
+)
+def test_stages_on_prediction_tables_load_no_torch(script, options, smoke):
     code = (
         "import sys, runpy; sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -134,7 +141,7 @@ def test_stages_on_prediction_tables_load_no_torch(script, smoke):
         "smoke",
         "--work",
         str(smoke),
-        "--force",
+        *options,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -107,6 +107,17 @@ def test_mended_images_change_only_their_shard(built, tmp_path, monkeypatch):
     assert len(list(folder.glob("train_00001_*.csv"))) == 1
 
 
+def test_a_feature_more_is_measured(built, tmp_path, monkeypatch):
+    folder = tmp_path / "features"
+    before = build(built, folder)
+    more = TEN | {"mean": lambda sample: sample.image_HWK.mean()}
+    monkeypatch.setitem(COLUMNS, "ten", more)
+    after = build(built, folder)
+    assert list(after.columns) == [*TEN, "mean"] and after[list(TEN)].equals(before)
+    assert after["mean"].iloc[9] == pytest.approx(built[0]["train"][9].mean(), rel=1e-6)
+    assert len(list(folder.glob("t*_*.csv"))) == 4  # those with ten columns are gone
+
+
 def test_a_table_of_other_samples_is_refused(built, tmp_path):
     path = tmp_path / "features" / "features.csv"
     build(built, path.parent)

@@ -65,6 +65,20 @@ def test_a_grouping_that_is_not_there_is_one_line(tmp_path):
         grouping.read(write(tmp_path, ["a,0"], "group,name"))
 
 
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": range(14), "b": range(14, 27)}, "in no group: Rods & rings; expected each of the 28"),
+        ({"a": range(14), "b": range(13, 28)}, "a label is in two groups, or is none of 0-27"),
+        ({"a": range(28)}, "has one group, a: expected at least two"),
+    ],
+)
+def test_an_entry_that_is_no_grouping_is_one_line(monkeypatch, groups, message):
+    monkeypatch.setitem(grouping.GROUPINGS, "mine", {name: tuple(labels) for name, labels in groups.items()})
+    with pytest.raises(UserError, match=f"^lib/grouping.py, mine:? {message}"):
+        grouping.read("mine")
+
+
 def test_membership_and_the_seven_combinations_by_hand():
     truth_NC = target_matrix([(0, 5), (25,), (6,), (0, 25), (0, 21), (23, 7), (1, 11, 8)])
     truth_NG = grouping.membership(truth_NC, GROUPS)

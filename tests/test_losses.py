@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib.config import Training
-from lib.learning.losses import class_weights, make_loss, probabilities
+from lib.config import LOSSES, Training
+from lib.errors import UserError
+from lib.learning.losses import MULTI_LABEL, class_weights, make_loss, probabilities
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.0, 1.5]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -54,13 +55,19 @@ def test_cross_entropy_is_for_one_class_a_sample():
     assert torch.equal(probabilities(Training(loss="focal"), LOGITS), LOGITS.sigmoid())
 
 
+def test_losses_are_named_in_the_settings_as_here():
+    assert {*LOSSES} == {*MULTI_LABEL, "cross_entropy"}
+    with pytest.raises(UserError, match=r"training.loss=mine is named in LOSSES of lib/config.py, but MULTI"):
+        make_loss(Training(loss="mine"))
+
+
 def test_label_smoothing_draws_targets_to_the_middle():
     smooth = make_loss(Training(loss="bce"), smoothing=0.2)(LOGITS, TARGETS)
     drawn = make_loss(Training(loss="bce"))(LOGITS, TARGETS * 0.8 + 0.1)
     assert smooth.item() == pytest.approx(drawn.item()) and smooth != loss("bce")
 
 
-@pytest.mark.parametrize("name", ["bce", "soft_margin", "focal", "asymmetric", "cross_entropy"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_mean_over_samples_can_be_taken_in_parts(name):
     rows = [
         make_loss(Training(loss=name), WEIGHT)(LOGITS[row : row + 1], TARGETS[row : row + 1])

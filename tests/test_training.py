@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.config import Network, Training
+from lib.config import LOSSES, Network, Training
 from lib.errors import UserError
 from lib.images import arrays
 from lib.learning import models, rate_finder, training
@@ -297,6 +297,9 @@ def test_too_little_memory_says_what_to_lower(tmp_path, monkeypatch):
         "the GPU's memory is too small for 8 images of 16 px at once: --set training.batch_size=4 "
         "training.accumulate=2 takes the same steps in half the memory"
     )
+    loader = make_loader(train_toy.source(), np.arange(40), 8, 0, seed=0)
+    with pytest.raises(UserError, match="the GPU's memory is too small for 8 images of 16 px at once"):
+        rate_finder.find_rate(train_toy.Toy(), loader, train_toy.SETTINGS)
 
 
 def test_compiling_without_a_compiler_says_what_is_needed(tmp_path, monkeypatch):
@@ -403,7 +406,7 @@ def test_all_eight_views_are_averaged():
     assert mean[:, 0] == pytest.approx(corners.sigmoid().mean(dim=1).numpy())  # each corner twice
 
 
-@pytest.mark.parametrize("loss", ["soft_margin", "focal", "asymmetric", "cross_entropy"])
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
 def test_every_loss_is_learnt(tmp_path, loss):
     settings = dataclasses.replace(train_toy.SETTINGS, loss=loss, class_weights="root", label_smoothing=0.05)
     _, history = train_toy.train(tmp_path, dataclasses.replace(settings, epochs=6))

@@ -3,13 +3,12 @@
 ``data/cache/<dataset>/features_<size>_<denoise>_<columns>/`` holds ``features.csv`` (id and the
 features, a row for each sample in the order of ``index.csv``; an empty field is a value that cannot be
 said) and ``train_00000_<fingerprint>.csv`` and so on, the rows of one shard of an array each. The
-fingerprint is that of the shard's image files: a shard's file is there or not, so a killed run goes on
-where it was, mended images change only their shard, and several processes or machines can share the
-work.
+fingerprint is that of the shard's image files and of the features' names: a shard's file is there or not,
+so a killed run goes on where it was, mended images change only their shard, a feature more is measured,
+and several processes or machines can share the work.
 """
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def build(
         As `read` returns it.
     """
     artifacts.make_folder(folder)
-    tasks = [task for subset in arrays for task in _tasks(subset, arrays[subset], folder, settings)]
+    tasks = all_tasks(arrays, folder, settings)
     wanted = {task.path.name for task in tasks}
     for path in folder.glob("t*_*_*.csv"):
         if force or path.name not in wanted:
@@ -77,6 +76,16 @@ def build(
     path = folder / "features.csv"
     artifacts.write_text(path, table.to_csv(index=False, float_format=DIGITS))
     return read(path, index)
+
+
+def all_tasks(arrays: dict[str, ShardedArray], folder: Path, settings: Features) -> list[Task]:
+    """Return the shards of the arrays; arguments as of `build`."""
+    names, tasks = list(COLUMNS[settings.columns]), []
+    for subset, array in arrays.items():
+        for number, (rows, files) in enumerate(array.shards()):
+            state = artifacts.fingerprint([files, names])
+            tasks.append(Task(array, rows, settings, folder / f"{subset}_{number:05d}_{state}.csv"))
+    return tasks
 
 
 def measure_shard(task: Task) -> None:
@@ -123,8 +132,3 @@ def read(path: Path, index: Index, columns: str = "all") -> pd.DataFrame:
         )
         raise UserError(f"{path} {what} index.csv does not expect: run 01_features.py --force")
     return table[list(COLUMNS["ten"])] if columns == "ten" else table
-
-
-def _tasks(subset: str, array: ShardedArray, folder: Path, settings: Features) -> Iterable[Task]:
-    for number, (rows, files) in enumerate(array.shards()):
-        yield Task(array, rows, settings, folder / f"{subset}_{number:05d}_{files}.csv")

@@ -1,7 +1,8 @@
 """Kaggle's folder, read and checked; nothing is ever written to it.
 
 Layout: ``train.csv`` (Id,Target), ``sample_submission.csv`` (Id,Predicted), ``train/`` and
-``test/`` with one 8-bit grayscale PNG a channel, ``{id}_{red|green|blue|yellow}.png``.
+``test/`` with one 8-bit grayscale PNG a channel, ``{id}_{red|green|blue|yellow}.png``. Where there is no PNG,
+a TIFF or JPEG of that name is taken, grayscale or in the stain's colour as the atlas publishes them.
 """
 
 import csv
@@ -19,6 +20,7 @@ from lib.errors import UserError
 from lib.labels import CHANNELS, parse_target
 
 SUBSETS = ("train", "test")
+OTHER_KINDS = (".tif", ".tiff", ".jpg", ".jpeg")  # taken where there is no .png
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every whole PNG file
 PNG_COLORS = {0: "grayscale", 2: "RGB", 3: "palette", 4: "grayscale with transparency", 6: "RGBA"}
@@ -69,8 +71,30 @@ def read_submission_ids(folder: Path) -> list[str]:
 
 
 def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
-    """Return where the image of one channel of a sample lies; `subset` is train or test."""
-    return folder / subset / f"{sample}_{channel}.png"
+    """Return where the image of one channel of a sample lies, or is expected; `subset` is a folder's name."""
+    path = folder / subset / f"{sample}_{channel}.png"
+    if path.exists():
+        return path
+    others = (path.with_name(f"{sample}_{channel}{kind}") for kind in OTHER_KINDS)
+    return next((other for other in others if other.exists()), path)
+
+
+def list_samples(folder: Path) -> list[str]:
+    """Return the ids of the samples in a folder of images, sorted: those with a green channel.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    kinds = (".png", *OTHER_KINDS)
+    found = {path.stem.removesuffix("_green") for path in folder.glob("*_green.*") if path.suffix in kinds}
+    if not found:
+        raise UserError(
+            f"{folder} holds no image {{id}}_green.png: expected four a sample, {{id}}_red, _green, _blue "
+            f"and _yellow, as PNG, TIFF or JPEG with 8 bits a pixel"
+        )
+    return sorted(found)
 
 
 def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
@@ -84,8 +108,8 @@ def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
     Raises
     ------
     BadImageError
-        If a file is missing, empty, truncated, damaged, no PNG, not 8-bit grayscale, or the four
-        differ in size; it names every such file of the sample.
+        If a file is missing, empty, truncated, damaged, a PNG that is none or is not 8-bit grayscale, another
+        kind with other than 8 bits, or the four differ in size; it names every such file of the sample.
     """
     planes: list[np.ndarray] = []
     bad = []
@@ -142,6 +166,8 @@ def _read_plane(path: Path) -> np.ndarray:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if not data:
         raise ValueError("is empty")
+    if path.suffix in OTHER_KINDS:
+        return _decode_other(data)
     if not data.startswith(PNG_SIGNATURE):
         raise ValueError("is no PNG file")
     if not data.endswith(PNG_END):
@@ -155,6 +181,16 @@ def _read_plane(path: Path) -> np.ndarray:
     if plane is None:
         raise ValueError("is damaged: it cannot be decoded")
     return plane
+
+
+def _decode_other(data: bytes) -> np.ndarray:
+    """Return the (H, W) uint8 image of a file that is no PNG; of colours the strongest: it is one stain."""
+    plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if plane is None:
+        raise ValueError("is damaged: it cannot be decoded")
+    if plane.dtype != np.uint8:
+        raise ValueError(f"has {8 * plane.itemsize} bits a pixel, expected 8")
+    return plane if plane.ndim == 2 else np.ascontiguousarray(plane[..., :3].max(axis=2))
 
 
 def _read_table(path: Path, column: str) -> list[tuple[int, str, str]]:

@@ -5,6 +5,7 @@ Stage 1 says of which groups a sample has labels; a stage 2 network for each gro
 `lib.results.routing`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from lib.results import hierarchy
 from lib.stage import Run
 
 
-def tasks(run: Run, groups: Grouping) -> dict[str, Task]:
+def tasks(
+    run: Run, groups: Grouping, material_of: Callable[[Run], Material] | None = None
+) -> dict[str, Task]:
     """Return what the settings ask to be trained, by name.
 
     A group has no stage 2 network where there is nothing to tell apart: fewer than two training samples,
     or the same labels on all of them. `lib.results.hierarchy` gives its labels their share.
     """
     settings, networks = run.config.hierarchy, run.folder / "networks"
-    material = {part: Material.of(run.of_part(part)) for part in PARTS}
+    material = {part: (material_of or Material.of)(run.of_part(part)) for part in PARTS}
     common = material["stage_1"]
     truth_NC, kept = common.index.truth_NC, common.classes
     groups = {group: [c for c in labels if c in kept] for group, labels in groups.items()}

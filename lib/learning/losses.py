@@ -10,10 +10,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchvision.ops import sigmoid_focal_loss
 
 from lib.config import Training
+from lib.errors import UserError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# logits_BC and targets_BC to the loss of each sample and class, (B, C)
+# logits_BC and targets_BC to the loss of each sample and class, (B, C); names as in `lib.config.LOSSES`
 MULTI_LABEL: dict[str, Loss] = {
     # every class for itself (Liu et al. 2018, section 5)
     "bce": partial(binary_cross_entropy_with_logits, reduction="none"),
@@ -38,6 +39,11 @@ def make_loss(settings: Training, weight_C: torch.Tensor | None = None, smoothin
     """
     if settings.loss == "cross_entropy":
         return partial(cross_entropy, weight=weight_C, label_smoothing=smoothing)
+    if settings.loss not in MULTI_LABEL:
+        raise UserError(
+            f"training.loss={settings.loss} is named in LOSSES of lib/config.py, but MULTI_LABEL of "
+            f"lib/learning/losses.py has no such entry: add it there"
+        )
     elementwise = MULTI_LABEL[settings.loss]
 
     def loss(logits_BC: torch.Tensor, targets_BC: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,8 @@ class Source:
 
     Attributes
     ----------
-    array : ShardedArray
+    array : ShardedArray or None
+        None where the images are not looked at: `lib.learning.new_images`.
     ids : list of str, length N
     truth_NC : ndarray of shape (N, C), bool, or None
         Targets; without them batches have none, shape (B, 0).
@@ -27,7 +28,7 @@ class Source:
         without them batches have none.
     """
 
-    array: ShardedArray
+    array: ShardedArray | None
     ids: list[str]
     truth_NC: np.ndarray | None = None
     features: pd.DataFrame | None = None

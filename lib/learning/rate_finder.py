@@ -13,6 +13,7 @@ from lib.console import Progress, say
 from lib.learning import predictor
 from lib.learning.learner import Learner
 from lib.learning.tasks import Task
+from lib.learning.training import explained_memory
 from lib.results import figures
 
 LOWEST, HIGHEST = 1e-7, 10.0
@@ -49,7 +50,7 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
     rates = np.geomspace(LOWEST, HIGHEST, steps)
     rows: list[dict[str, float]] = []
     mean = 0.0
-    with Progress(steps, "learning rates", "steps") as progress:
+    with explained_memory(settings), Progress(steps, "learning rates", "steps") as progress:
         while len(rows) < steps:
             for batch in train:
                 rate = float(rates[len(rows)])

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.learning.material import Material
+from lib.results import predictions
+from lib.results.predictions import PredictionTable
 from lib.stage import Run
 
 
@@ -47,15 +49,21 @@ class Task:
     start: str = ""
     heads: tuple[tuple[int, ...], ...] | None = None
 
+    def as_table(self, ids: list[str], probabilities_NO: np.ndarray) -> PredictionTable:
+        """Return what it says of samples as a prediction table: of its classes, or of its outputs."""
+        if self.classes is None:
+            return PredictionTable(ids, probabilities_NO)
+        return predictions.of_classes(ids, probabilities_NO[:, : len(self.classes)], self.classes)
+
     @property
     def folder(self) -> Path:
         """Where its weights and history are."""
         return self.run.network(self.name)
 
 
-def of_classes(name: str, run: Run) -> Task:
+def of_classes(name: str, run: Run, material_of: Callable[[Run], Material] = Material.of) -> Task:
     """Return the task of telling all classes of the run: a predictor by itself."""
-    material = Material.of(run)
+    material = material_of(run)
     return Task(
         name,
         run,

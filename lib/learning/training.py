@@ -83,7 +83,7 @@ def fit(
         _look_at(learner.last, learner.epoch, train.dataset.source)  # never keep what is spoilt
         _save(state_path, learner.state_dict() | {"identity": identity})
 
-    with _interruption() as signals, _explained_memory(settings), _tensorboard(folder) as board:
+    with _interruption() as signals, explained_memory(settings), _tensorboard(folder) as board:
 
         def heed() -> None:
             if signal_number := distributed.largest(signals[-1]):
@@ -199,7 +199,8 @@ def _interruption() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _explained_memory(settings: Training) -> Iterator[None]:
+def explained_memory(settings: Training) -> Iterator[None]:
+    """Turn a GPU's lack of memory into one line that says what to lower."""
     try:
         yield
     except torch.OutOfMemoryError:

@@ -10,7 +10,6 @@ from lib.learning import distributed
 from lib.learning.tasks import Task, suffixes
 from lib.ranks import WORLD
 from lib.results import predictions
-from lib.results.predictions import PredictionTable
 from lib.stage import ROOT, Run
 
 
@@ -98,11 +97,7 @@ def carry_out(task: Task, stage: str, which: str) -> None:
             )
         for suffix, parts in found.items():
             for subset, probabilities_NO in parts.items():
-                ids, classes = material.ids(subset), task.classes
-                if classes is None:
-                    table = PredictionTable(ids, probabilities_NO)
-                else:
-                    table = predictions.of_classes(ids, probabilities_NO[:, : len(classes)], classes)
+                table = task.as_table(material.ids(subset), probabilities_NO)
                 predictions.save(task.table(subset, suffix), table)
         step.finish()
     distributed.wait()  # the next may start from this one's weights

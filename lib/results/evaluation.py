@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lib import artifacts
 from lib.config import Threshold
 from lib.errors import UserError
 from lib.results import predictions, submission, thresholds
@@ -174,6 +175,18 @@ def side_by_side(folder: Path, predictors: list[str]) -> pd.DataFrame:
     return table[["predictor", *(column for column in table if column != "predictor")]]
 
 
+def read_classes(path: Path, subset: str, decision: str = "submitted") -> pd.DataFrame:
+    """Read the scores of a predictor's classes, by name, of one subset and way to decide.
+
+    Parameters
+    ----------
+    path : Path
+        ``outputs/<run>/evaluation/<predictor>_classes.csv``.
+    """
+    table = pd.read_csv(artifacts.require(path, "04_threshold.py"))
+    return table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
+
+
 def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:
     """Return a table of `side_by_side` as lines for the console: macro-F1 of a subset, best on top."""
     chosen = table[table["subset"] == subset]
@@ -194,16 +207,20 @@ def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> st
     return "\n".join(lines)
 
 
-def best_predictor(folder: Path) -> str:
+def best_predictor(folder: Path, among: list[str] | None = None) -> str:
     """Return the predictor with the best macro-F1 of its submitted decisions on validation.
 
     Parameters
     ----------
     folder : Path
         ``outputs/<run>/evaluation``.
+    among : list of str, or None
+        Those that are compared; default: all that are judged.
     """
     scores = {}
     for path in sorted(folder.glob("*_summary.csv")):
+        if among is not None and path.name.removesuffix("_summary.csv") not in among:
+            continue
         summary = pd.read_csv(path).set_index(["subset", "decision"])
         scores[path.name.removesuffix("_summary.csv")] = summary.loc[("validation", "submitted"), "macro_f1"]
     if not scores:

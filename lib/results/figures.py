@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from lib import artifacts
+from lib.colors import brightened, in_color, merged
 from lib.labels import CHANNEL_MEANINGS, CHANNELS, CLASSES, FEATURES, GROUPS
 
 BLUE, GREEN, ORANGE, GREY = "#2f6db3", "#3a8f5c", "#d9822b", "#8a8f98"
@@ -92,28 +93,6 @@ def labels_per_sample(path: Path, truth_NC: np.ndarray, data: str) -> None:
         axes.set_xlabel("labels of a sample")
         axes.set_ylabel("samples")
         axes.set_title(f"Labels per sample: {data}")
-
-
-def merged(image_HWK: np.ndarray) -> np.ndarray:
-    """Merge channels in the atlas's colours: red, green and blue as named, yellow as red and green.
-
-    Takes (H, W, 4) uint8 R G B Y; returns (H, W, 3) uint8 RGB.
-    """
-    red, green, blue, yellow = np.moveaxis(image_HWK.astype(np.float32), -1, 0)
-    rgb = np.stack([red + 0.5 * yellow, green + 0.5 * yellow, blue], axis=-1)
-    return rgb.clip(0, 255).astype(np.uint8)
-
-
-def brightened(image_HWK: np.ndarray) -> np.ndarray:
-    """Stretch each channel so that its brightest 0.5 % are white, at most eightfold; uint8 as given."""
-    top_K = np.percentile(image_HWK.reshape(-1, image_HWK.shape[-1]), 99.5, axis=0)
-    return (image_HWK * (255 / top_K.clip(min=32))).clip(0, 255).astype(np.uint8)
-
-
-def in_color(image_HWK: np.ndarray, channel: int) -> np.ndarray:
-    """Return one channel alone in its colour, (H, W, 3) uint8 RGB."""
-    color = np.array([(1, 0, 0), (0, 1, 0), (0.25, 0.45, 1), (1, 1, 0)][channel])  # pure blue is hard to see
-    return (image_HWK[..., channel, None] * color).astype(np.uint8)
 
 
 def contact_sheet(path: Path, images: list[np.ndarray], names: list[str], data: str) -> None:

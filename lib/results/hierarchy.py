@@ -149,29 +149,37 @@ class Parts:
         return within_NC
 
     def predictors(self, suffix: str = "") -> dict[str, dict[str, PredictionTable]]:
-        """Return the predictors that the networks make together, by name: tables by subset.
+        """Return the predictors that the networks make together, by name: tables by subset."""
+        calibrate = self.calibration(suffix)
+        found: dict[str, dict[str, PredictionTable]] = {}
+        for subset in (*self.subsets, "test"):
+            for name, table in self.together(subset, calibrate, suffix).items():
+                found.setdefault(name, {})[subset] = table
+        return found
+
+    def calibration(self, suffix: str = "") -> Calibration:
+        """Return what makes the probabilities of the stage 1 network that routes true, from validation."""
+        said_NG = self.said_of_groups(self.stage_1[0], "validation", suffix)[0]
+        return Calibration(said_NG, self.truth_NG("validation"))
+
+    def together(self, subset: str, calibrate: Calibration, suffix: str = "") -> dict[str, PredictionTable]:
+        """Return what the predictors that the networks make together say of a subset, by name.
 
         ``hierarchy_hard`` and ``hierarchy_hard_other`` route as published: with thresholds of 0.5 they are
         Hoogenboom's. ``hierarchy_soft`` and ``hierarchy_soft_other`` weight by stage 1's probabilities,
         which are calibrated on validation.
         """
-        first = self.stage_1[0]
-        calibrate = Calibration(
-            self.said_of_groups(first, "validation", suffix)[0], self.truth_NG("validation")
-        )
         known_C = np.isin(np.arange(self.index.truth_NC.shape[1]), self.classes)
-        found: dict[str, dict[str, PredictionTable]] = {}
-        for subset in (*self.subsets, "test"):
-            probabilities_NG, decision_NG = self.said_of_groups(first, subset, suffix)
-            for variant in self.variants:
-                within_NC = self.said_within(variant, subset, suffix)
-                for name, probabilities_NC in (
-                    ("hard", routing.hard(decision_NG, within_NC, self.groups)),
-                    ("soft", routing.soft(calibrate(probabilities_NG), within_NC, self.groups)),
-                ):
-                    predictor = f"hierarchy_{name}{variant}{suffix}"
-                    predicted = PredictionTable(self.ids(subset), probabilities_NC, known_C)
-                    found.setdefault(predictor, {})[subset] = predicted
+        probabilities_NG, decision_NG = self.said_of_groups(self.stage_1[0], subset, suffix)
+        found = {}
+        for variant in self.variants:
+            within_NC = self.said_within(variant, subset, suffix)
+            for name, probabilities_NC in (
+                ("hard", routing.hard(decision_NG, within_NC, self.groups)),
+                ("soft", routing.soft(calibrate(probabilities_NG), within_NC, self.groups)),
+            ):
+                table = PredictionTable(self.ids(subset), probabilities_NC, known_C)
+                found[f"hierarchy_{name}{variant}{suffix}"] = table
         return found
 
     def judge_groups(self, subset: str) -> pd.DataFrame:

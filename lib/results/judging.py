@@ -2,14 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib import artifacts
 from lib.config import Threshold
-from lib.results import evaluation, plots, predictions, reliability, thresholds
+from lib.results import confusions, evaluation, plots, predictions, reliability, thresholds
 from lib.results.hierarchy import Parts
+
+
+class Decided(NamedTuple):
+    """A predictor's answers on the samples that evaluation is about, the same samples in the same order.
+
+    ``said`` holds its probabilities_NC by name: as given, and calibrated; ``decision_NC`` what is submitted.
+    """
+
+    truth_NC: np.ndarray
+    said: dict[str, np.ndarray]
+    thresholds_C: np.ndarray
+    decision_NC: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,16 +100,32 @@ class Judge:
         title = f"{predictor}, {fixed:g} for all classes: {self.on}"
         plots.class_scores(figures / f"scores_{predictor}.png", at_fixed, self.parts.groups, title)
 
+    def decided(self, predictor: str) -> Decided:
+        """Return what a judged predictor says and decides of `subset`."""
+        truth_NC, said = evaluation.with_calibrated(self.tables(predictor), self.parts, self.subset)
+        thresholds_C = thresholds.load(self.folder / "thresholds" / f"{predictor}.json", self.subset)
+        allowed_NC = self.parts.allowed_NC(self.subset) if self.settings.consistent else None
+        decisions = evaluation.decide_all(said["as given"], thresholds_C, self.settings, allowed_NC)
+        return Decided(truth_NC, said, thresholds_C, decisions["submitted"])
+
     def compare(self, predictors: list[str]) -> pd.DataFrame:
-        """Put judged predictors side by side; return and draw them, and the best one's reliability."""
+        """Put judged predictors side by side; return and draw them.
+
+        Of the best one also how reliable it is, and what it takes for what.
+        """
         table, classes = evaluation.side_by_side(self.folder / "evaluation", predictors), self.parts.classes
         artifacts.write_csv(self.folder / "evaluation" / "predictors.csv", table)
         figures, fixed = self.folder / "figures", self.settings.fixed
         plots.predictors(figures / "predictors.png", table, self.subset, fixed, f"Predictors: {self.on}")
         best = evaluation.best_predictor(self.folder / "evaluation")
-        truth_NC, said = evaluation.with_calibrated(self.tables(best), self.parts, self.subset)
+        found = self.decided(best)
         title = f"Reliability of {best}: {self.on}"
-        plots.reliability(figures / "reliability.png", truth_NC, said, classes, title)
+        plots.reliability(figures / "reliability.png", found.truth_NC, found.said, classes, title)
+        pairs = confusions.that_matter(found.truth_NC, found.decision_NC, classes)
+        artifacts.write_csv(self.folder / "evaluation" / "confusions.csv", pairs)
+        share_CC = confusions.matrix(found.truth_NC, found.decision_NC)
+        title = f"What {best} gives to samples of each class: {self.on}"
+        plots.confusions(figures / "confusions.png", share_CC, self.parts.groups, classes, title)
         return table
 
     def judge_hierarchy(self, baseline: str) -> None:

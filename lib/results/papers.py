@@ -8,6 +8,12 @@ import pandas as pd
 from lib.results import evaluation
 from lib.results.judging import Judge
 
+# of the tables of a run that stand beside a paper's, by the names of their files
+TITLES = {
+    "table_1": "Liu, Zhang, Zhou 2018, table 1: theirs on Kaggle's images",
+    "averages": "Hoogenboom 2019, section 3, means over classes at one threshold: his on Kaggle's images",
+}
+
 
 class Row(NamedTuple):
     """A row of Liu, Zhang, Zhou 2018, table 1, or a network of their section 6.3."""

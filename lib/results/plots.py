@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 
 from lib.grouping import Grouping
 from lib.labels import CLASSES
@@ -172,6 +174,7 @@ def reliability(
             axis.set_yscale("log")
             axis.set_xlim(least * 0.8, 1.25)
             axis.set_ylim(least * 0.8, 1.25)
+            axis.minorticks_off()  # they take more than half of the time that drawing takes
             axis.set_title(
                 f"{CLASSES[label]} ({truth_NC[:, label].sum():,})", fontsize=6.3, fontweight="normal"
             )
@@ -179,6 +182,46 @@ def reliability(
         figure.legend(handles, names, frameon=False, loc="outside lower right", ncols=2)
         figure.supxlabel("probability that is said", fontsize=9)
         figure.supylabel("share that carries the class (at the lower edge: none)", fontsize=9)
+        figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
+
+
+def confusions(path: Path, share_CC: np.ndarray, groups: Grouping, classes: list[int], title: str) -> None:
+    """Draw how often samples of each class are given each other class, by group, as a heat map.
+
+    Parameters
+    ----------
+    share_CC : ndarray of shape (C, C)
+        As `lib.results.confusions.matrix` returns it.
+    classes : list of int
+        Those that are drawn.
+    """
+    blocks = [[label for label in labels if label in classes] for labels in groups.values()]
+    order = [label for block in blocks for label in block]
+    values = share_CC[np.ix_(order, order)]
+    names = [CLASSES[label] for label in order]
+    side = 2.6 + 0.25 * len(order)
+    with canvas(path, size=(side + 0.8, side)) as (figure, axes):
+        picture = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(values):
+            if value >= 0.1 or (row == column and np.isfinite(value)):
+                color = "white" if value > 0.55 else "#333"
+                axes.text(
+                    column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=color
+                )
+        for place in range(len(order)):
+            axes.add_patch(
+                Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, color=ORANGE, linewidth=0.8)
+            )
+        for edge in np.cumsum([len(block) for block in blocks])[:-1] - 0.5:
+            axes.axhline(edge, color=GREY, linewidth=1)
+            axes.axvline(edge, color=GREY, linewidth=1)
+        axes.set_yticks(range(len(order)), names)
+        axes.set_xticks(range(len(order)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.tick_params(length=0, labelsize=7.5)
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel("samples that have ...")
+        axes.set_xlabel("... are given, of a hundred (outlined: rightly; all else: wrongly)")
+        figure.colorbar(picture, ax=axes, shrink=0.5, format=PercentFormatter(1))
         figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
 
 
