@@ -8,12 +8,6 @@ import pandas as pd
 from lib.results import evaluation
 from lib.results.judging import Judge
 
-# of the tables of a run that stand beside a paper's, by the names of their files
-TITLES = {
-    "table_1": "Liu, Zhang, Zhou 2018, table 1: theirs on Kaggle's images",
-    "averages": "Hoogenboom 2019, section 3, means over classes at one threshold: his on Kaggle's images",
-}
-
 
 class Row(NamedTuple):
     """A row of Liu, Zhang, Zhou 2018, table 1, or a network of their section 6.3."""
@@ -146,20 +140,50 @@ def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+def liu_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a table of `liu_table` for people: ours / theirs in every column.
+
+    Macro-F1 is that on the test samples where it is known, else on validation.
+    """
+    return [
+        {
+            "model": row.model,
+            "epochs": f"{row.epochs} / {row.paper_epochs}",
+            "train loss": _pair(row.train_loss, row.paper_train_loss),
+            "validation loss": _pair(row.validation_loss, row.paper_validation_loss),
+            "macro-F1": f"{row.test_macro_f1:.3f} / {row.paper_score:.3f}"
+            if pd.notna(row.test_macro_f1)
+            else f"{row.validation_macro_f1:.3f} / {row.paper_score:.3f}  on validation",
+        }
+        for row in table.itertuples()
+    ]
+
+
 def describe_liu(table: pd.DataFrame, data: str) -> str:
     """Return a table of `liu_table` as lines for the console; `data` says what ours were measured on."""
     lines = [f"Liu et al. 2018, table 1: ours on {data} / theirs on Kaggle's images"]
     lines.append(f"  {'':<46}{'epochs':>10}{'train loss':>18}{'validation loss':>18}{'macro-F1':>16}")
-    for row in table.itertuples():
-        known = pd.notna(row.test_macro_f1)
-        score = row.test_macro_f1 if known else row.validation_macro_f1
-        lines.append(
-            f"  {row.model:<46}{f'{row.epochs} / {row.paper_epochs}':>10}"
-            f"{_pair(row.train_loss, row.paper_train_loss):>18}"
-            f"{_pair(row.validation_loss, row.paper_validation_loss):>18}"
-            f"{f'{score:.3f} / {row.paper_score:.3f}':>16}" + ("" if known else "  on validation")
-        )
+    for row in liu_pairs(table):
+        score, _, where = row["macro-F1"].partition("  ")
+        cells = f"{row['epochs']:>10}{row['train loss']:>18}{row['validation loss']:>18}{score:>16}"
+        lines.append(f"  {row['model']:<46}{cells}" + f"  {where}" * bool(where))
     return "\n".join(lines)
+
+
+def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a table of `hoogenboom_table` for people."""
+    names = {"macro_precision": "precision", "macro_recall": "recall", "macro_f1": "F1"}
+    return [
+        {"predictor": row["predictor"], **{name: f"{row[column]:.4f}" for column, name in names.items()}}
+        for row in table.to_dict("records")
+    ]
+
+
+# of the tables of a run that stand beside a paper's, by the names of their files: title, and rows for people
+SHOWN = {
+    "table_1": ("Liu, Zhang, Zhou 2018, table 1: this run / theirs", liu_pairs),
+    "averages": ("Hoogenboom 2019, section 3: means over classes at one threshold", hoogenboom_means),
+}
 
 
 def _pair(ours: float, theirs: float | None) -> str:

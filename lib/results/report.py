@@ -60,7 +60,7 @@ FIGURES = {
         Figure("features_by_group", "How each feature is spread over the groups of classes."),
     ),
     "training": (
-        Figure("training_*", "Loss, macro-F1 and learning rate over the epochs."),
+        Figure("training_*", ""),
         Figure("learning_rates_*", "The loss over growing learning rates, and the rate that it suggests."),
     ),
     "hierarchy": (
@@ -126,9 +126,9 @@ def write(path: Path, facts: Facts) -> None:
         confusions=_table(folder / "evaluation" / "confusions.csv"),
         pairs=PAIRS,
         papers=[
-            {"title": title, "rows": rows}
-            for name, title in papers.TITLES.items()
-            if (rows := _table(folder / "evaluation" / f"{name}.csv"))
+            {"title": title, "rows": rows_of(pd.read_csv(path))}
+            for name, (title, rows_of) in papers.SHOWN.items()
+            if (path := folder / "evaluation" / f"{name}.csv").exists()
         ],
         gallery=_gallery(folder),
         figures={section: _figures(folder, chosen) for section, chosen in FIGURES.items()},
