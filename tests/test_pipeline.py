@@ -110,7 +110,9 @@ def test_a_run_remembers_what_it_was_begun_with(tmp_path):
     call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, "--run", "mine", *TINY)
     for script in STAGES[1:]:
         ending = call(script, "--work", tmp_path, "--run", "mine")
-    assert ending.startswith(f"submission: {tmp_path / 'outputs' / 'mine' / 'submission.csv'} · next: upload")
+    run = tmp_path / "outputs" / "mine"
+    assert ending.startswith(f"submission: {run / 'submission.csv'} · report: {run / 'report.html'} (open ")
+    assert " · next: upload the submission at kaggle.com/" in ending
 
 
 def test_the_data_folder_is_never_written_to(tmp_path):
