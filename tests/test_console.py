@@ -163,8 +163,7 @@ def test_quiet_stages_print_nothing_but_the_last_line(smoke, script):
     assert done.stdout.splitlines() == (last if script == "05_submit" else [])
 
 
-def test_quiet_stages_are_quiet_at_work_too(raw, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(console, "quiet", False)  # set again when the test ends
+def test_quiet_stages_are_quiet_at_work_too(raw, tmp_path, capsys):
     options = ("--preset", "smoke", "--data", raw, "--work", tmp_path, "--quiet", "--network", "baseline")
     tiny = ("--set", "data.sizes=16", "training.size=16", "network.architecture=test_resnet")
     call("00_prepare", *options[:-2], *tiny)
