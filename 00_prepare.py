@@ -1,4 +1,4 @@
-"""Stage 00: check the images, cache them as arrays, deal the samples to subsets, draw the data.
+"""Stage 00: check the images, cache them as arrays, deal the samples to subsets.
 
 Reads   Kaggle's folder: train.csv, sample_submission.csv, train/, test/ (made first where the
         preset runs on simulated cells)

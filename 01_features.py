@@ -1,4 +1,4 @@
-"""Stage 01: measure the biological features of every sample, and show what they tell of the classes.
+"""Stage 01: measure every sample's biological features, and show what they tell of the classes.
 
 Reads   data/cache/<dataset>/ (index.csv, train_<size>/, test_<size>/)
 Writes  data/cache/<dataset>/features_<size>_<denoise>_<columns>/features.csv, and in outputs/<run>/
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
             table = feature_table.build(arrays, index, run.features.parent, settings, run.workers, run.force)
         unsaid = ", ".join(f"{name} {count:,}" for name, count in table.isna().sum().items() if count)
         say(f"{len(table.columns)} features of {len(table):,} samples")
-        say(f"values that cannot be said (no nucleus, no segment): {unsaid or 'none'}")
+        say(f"left empty where there was nothing to measure: {unsaid or 'none'}")
 
         labelled = table.iloc[: len(index.train_ids)]
         by_class = separation.by_class(labelled, index.truth_NC)

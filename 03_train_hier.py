@@ -1,4 +1,4 @@
-"""Stage 03: train the networks of the preset's hierarchy, and put together what they say.
+"""Stage 03: train the hierarchy's networks, and put together what they predict.
 
 Reads   data/cache/<dataset>/ (arrays, features.csv where the networks take them), and of outputs/<run>/
         split.csv, statistics.json
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         outputs = [run.predictions(name, subset) for name in names for subset in subsets]
         step = run.step("03_train_hier hierarchy", [], inputs, outputs)
         if distributed.agree(step.done(run.force)):
-            return say(f"what the hierarchy says together is up to date in {run.folder}")
+            return say("what the hierarchy says together is up to date")
         for suffix in suffixes:
             for name, tables in parts.predictors(suffix).items():
                 for subset, table in tables.items():

@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
                 truth_NC = index.truth_NC[parts.subsets["validation"]]
                 weights = ensemble.make(folder, members, settings.method, ids, truth_NC)
                 step.finish(weights=weights)
-                say("ensemble: " + ", ".join(f"{share:.2f} {name}" for name, share in weights.items()))
+                say("weights in the ensemble: "
+                    + ", ".join(f"{name} {share:.2f}" for name, share in weights.items()))  # fmt: skip
             predictors = sorted({*predictors, ensemble.NAME})
         extra = stage.prints(*judge.extra_inputs, folders=True)
         for predictor in predictors:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
             outputs = judge.outputs(predictor)
             step = run.step(f"04_threshold {predictor}", ["threshold"], inputs | extra, outputs)
             if step.done(again):
-                say(f"thresholds and evaluation of {predictor} are up to date in {run.folder}")
+                say(f"thresholds and evaluation of {predictor} are up to date")
             else:
                 judge.judge(predictor)
                 step.finish()

@@ -14,7 +14,7 @@ from lib.console import say
 from lib.errors import UserError
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> str:
     parser = stage.parser(__doc__)
     parser.add_argument("--predictor", help="whose predictions; default: the best by macro-F1 on validation")
     parser.add_argument("--no-report", action="store_true", help="only the submission: no torch, in seconds")
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         if run.options.images:
             from lib.learning import new_images
 
-            return say(f"page: {new_images.classify(run, run.options.images, predictor)}")
+            page = new_images.classify(run, run.options.images, predictor)
+            return f"page: {page} (open it in a browser)"
         test_npz = artifacts.require(run.predictions(predictor, "test"), "02_train_cnn.py")
         thresholds_json = artifacts.require(run.thresholds(predictor), "04_threshold.py")
         submission_csv, figure = run.folder / "submission.csv", run.figure("submission")
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             say(kaggle_client.upload(submission_csv, message))
         elif not run.on_simulated:
             say(f"to send it: {shlex.join(kaggle_client.command(submission_csv, message))}")
-        say(f"submission: {submission_csv}")
+        return submission.ending(submission_csv, run.report, run.on_simulated, run.options.upload)
 
 
 if __name__ == "__main__":

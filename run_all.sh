@@ -5,6 +5,7 @@
 #   bash run_all.sh --preset smoke         another preset
 #   bash run_all.sh --from 02 --to 04      some of the stages
 #   bash run_all.sh --folds 5              five runs, each tuning with another fifth, and one that joins them
+#   bash run_all.sh --quiet                only warnings, errors and the last line
 #
 # Every other option goes to each stage: --data --run --set --workers --work --force --settings
 # (python 00_prepare.py --help). Run again after an interruption, it goes on where it stopped.
@@ -12,7 +13,7 @@ set -euo pipefail
 here="$(dirname "${BASH_SOURCE[0]}")"
 source "$here/environment.sh"
 
-first=00 last=99 folds=0 name=folds options=()
+first=00 last=99 folds=0 name=folds options=() quiet=0
 while (($#)); do
     case "$1" in
         --from | --to)
@@ -23,17 +24,19 @@ while (($#)); do
             [[ "${2:-}" =~ ^[1-9][0-9]*$ ]] || { echo "run_all: --folds takes how many, for example 5" >&2; exit 2; }
             folds="$2"
             shift 2 ;;
+        --quiet) quiet=1; options+=("$1"); shift ;;
         --run) name="${2:-}"; options+=("$1"); shift ;;
         -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$here/run_all.sh"; exit 0 ;;
         *) options+=("$1"); shift ;;
     esac
 done
 
-prepare_environment requirements.txt
-stages=()
+if ((quiet)); then prepare_environment requirements.txt > /dev/null; else prepare_environment requirements.txt; fi
+stages=() next=
 for script in "$here"/[0-9][0-9]_*.py; do
     number="$(basename "$script" | cut -c 1-2)"
     if ((10#$number >= 10#$first && 10#$number <= 10#$last)); then stages+=("$script"); fi
+    if ((10#$number > 10#$last)); then next="${next:-$number}"; fi
 done
 ((${#stages[@]})) || { echo "run_all: no stage from $first to $last; there are: $(cd "$here" && echo [0-9][0-9]_*.py)" >&2; exit 2; }
 run() {
@@ -59,3 +62,7 @@ for script in "${stages[@]}"; do
     fi
     run "$script" "${options[@]}" "${joined[@]}"
 done
+if [[ -n "$next" && " ${options[*]} " != *" --settings "* ]]; then
+    if ((folds)); then options+=(--folds "$folds"); fi
+    echo "next: bash $0 --from $next$( ((${#options[@]})) && printf ' %q' "${options[@]}")"
+fi

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,15 @@ def write_atomic(path: Path, shared: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file, whole or not at all; one that holds the content already is left as it is."""
+    with _explained(path.parent):
+        if path.is_file() and path.read_bytes() == content:
+            return
     with write_atomic(path, shared=True) as part:
         part.write_bytes(content)
 
@@ -120,6 +123,18 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
+
+
+def file_states(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return of every file below a folder when it was written (ns) and its size; hidden ones aside."""
+    states = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith("."):  # locks, and what is being written
+                with suppress(FileNotFoundError):  # others may be at work there
+                    state = Path(parent, name).stat()
+                    states[f"{parent}/{name}"] = (state.st_mtime_ns, state.st_size)
+    return states
 
 
 @contextmanager

@@ -8,11 +8,14 @@ from tqdm import tqdm
 from lib.ranks import LEADS
 
 PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a terminal
+PLAIN_LINE_LEFT = 20.0  # seconds; with fewer left there is none, as the work's own line comes soon
+
+quiet = False  # whether only warnings and errors are shown
 
 
 def say(text: str) -> None:
-    """Print one line at once, above a progress bar if one is drawn."""
-    if not LEADS:
+    """Print one line at once, above a progress bar if one is drawn; when quiet, nothing."""
+    if not LEADS or quiet:
         return
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
@@ -22,6 +25,14 @@ def warn(text: str) -> None:
     """Print one line to standard error: the run goes on, but the user should know."""
     if LEADS:
         tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
+def pass_on(text: str) -> None:
+    """Print a line of a process that this one started; when quiet it is a warning or an error."""
+    if quiet:
+        print(text, file=sys.stderr)
+    else:
+        say(text)
 
 
 def format_bytes(count: float) -> str:
@@ -74,7 +85,7 @@ class Progress:
         self.started = self.last_line = time.monotonic()
         self.figures = ""
         self.bar = None
-        if sys.stderr.isatty() and LEADS:
+        if sys.stderr.isatty() and LEADS and not quiet:
             self.bar = tqdm(
                 total=total, initial=done, desc=label, unit=f" {unit}", file=sys.stderr,
                 leave=False, dynamic_ncols=True,
@@ -87,16 +98,19 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.figures, refresh=False)
             self.bar.update(count)
-        elif time.monotonic() - self.last_line > PLAIN_LINE_SECONDS and self.done < self.total:
-            self.last_line = time.monotonic()
-            say(f"  {self.label}: {self._plain()}")
+        elif time.monotonic() - self.last_line >= PLAIN_LINE_SECONDS:
+            self._plain_line()
 
-    def _plain(self) -> str:
-        seconds = time.monotonic() - self.started
-        rate = max(self.done - self.done_before, 1e-9) / max(seconds, 1e-9)
-        left = format_seconds((self.total - self.done) / rate)
-        return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second, {left} left" + (
-            f", {self.figures}" if self.figures else ""
+    def _plain_line(self) -> None:
+        now = time.monotonic()
+        rate = max(self.done - self.done_before, 1e-9) / max(now - self.started, 1e-9)
+        left = (self.total - self.done) / rate
+        if left < PLAIN_LINE_LEFT:
+            return
+        self.last_line = now
+        say(
+            f"  {self.label}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second, "
+            f"{format_seconds(left)} left" + (f", {self.figures}" if self.figures else "")
         )
 
     def __enter__(self) -> "Progress":

@@ -12,7 +12,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from lib.console import Progress, say
+from lib.console import Progress, pass_on, say
 from lib.errors import UserError
 
 ANSWER_SECONDS = 10  # that a Dask scheduler has to answer in
@@ -124,7 +124,7 @@ def programs(
             ) as process:  # fmt: skip
                 running[name] = process
                 for line in process.stdout:
-                    say(f"[{name}] {line.rstrip()}")
+                    pass_on(f"[{name}] {line.rstrip()}")
             del running[name]
             return process.returncode
         finally:

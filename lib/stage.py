@@ -20,6 +20,9 @@ from lib.ranks import LEADS
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# what `begin` found in each folder that the stage may write to, for `run` to say what it wrote
+_before: dict[Path, dict[str, tuple[int, int]]] = {}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -264,6 +267,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="send the processes' work of 00 and 01 to this Dask scheduler instead",
     )
     add("--force", action="store_true", help="make again what is there, also with other settings")
+    add("--quiet", action="store_true", help="print only warnings, errors and, at the very end, what is next")
     return result
 
 
@@ -278,6 +282,8 @@ def network_parser(description: str) -> argparse.ArgumentParser:
         metavar="N",
         help="train N networks at once, each in a process and on a GPU of its own; default: one by one",
     )
+    # one of the processes of --parallel: the first one speaks for the stage
+    result.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
     return result
 
 
@@ -311,17 +317,48 @@ def begin(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     dataset = settings.simulation.name if simulated else source.resolve().name if data else "kaggle"
     begun = {"preset": preset, "set": overrides, "data": str(data.resolve()) if data else None}
     cache = work / "data" / "cache" / dataset
-    console.say(f"== {parser.prog.removesuffix('.py')}: preset {preset}, {source} -> {folder}")
-    return Run(settings, begun, source, simulated, cache, folder, options)
+    console.quiet = options.quiet
+    result = Run(settings, begun, source, simulated, cache, folder, options)
+    if LEADS and not options.quiet and not getattr(options, "within", False):
+        name, purpose = parser.prog.removesuffix(".py"), _purpose(parser.description)
+        console.say(f"== {name}: {purpose} (preset {preset}, {source} -> {folder})")
+        _before.update(_states(result))
+    return result
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a script's `main`; what the user can mend ends it with one line and exit code 2."""
+def _purpose(docstring: str) -> str:
+    """Return the first sentence of a script's docstring, behind the stage's number."""
+    return " ".join(re.match(r"Stage \d\d: (.+?)\.\s", docstring, flags=re.DOTALL)[1].split())
+
+
+def _states(run: Run) -> dict[Path, dict[str, tuple[int, int]]]:
+    """Return the state of all files of the folders that a stage may write to."""
+    # tens of thousands of simulated images are looked at only where they are still to be made
+    makes_images = run.simulated and not (run.source / "train.csv").exists()
+    folders = ([run.source] if makes_images else []) + [run.cache, run.folder]
+    return {folder: artifacts.file_states(folder) for folder in folders}
+
+
+def _written() -> str:
+    """Say how much was written to which folder since the stage began."""
+    sizes = {}
+    for folder, before in _before.items():
+        states = artifacts.file_states(folder).items()
+        sizes[folder] = sum(state[1] for path, state in states if before.get(path) != state)
+    said = [f"{console.format_bytes(size)} in {folder}" for folder, size in sizes.items() if size]
+    return f"wrote {', '.join(said)}" if said else "nothing new to write"
+
+
+def run(main: Callable[[], str | None]) -> None:
+    """Run a script's `main`; what the user can mend ends it with one line and exit code 2.
+
+    What `main` returns, where the results are and what to do with them, is the last line, also when quiet.
+    """
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     try:
-        main()
+        next_step = main()
     except UserError as error:
         if LEADS:
             print(f"{name}: {error}", file=sys.stderr)
@@ -333,7 +370,11 @@ def run(main: Callable[[], None]) -> None:
                 file=sys.stderr,
             )
         sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
-    console.say(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
+    if _before:
+        seconds = console.format_seconds(time.monotonic() - started)
+        console.say(f"{name}: done in {seconds}; {_written()}")
+    if next_step and LEADS:
+        print(next_step, flush=True)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lib import console
+
 ROOT = Path(__file__).resolve().parent.parent
 # real labels and images, where somebody has put them; tests that need them are skipped elsewhere
 REAL = Path(os.environ.get("HPA_REAL", ROOT.parent / "shared" / "real"))
@@ -44,15 +46,21 @@ def raw(tmp_path: Path) -> Path:
     return write_kaggle(tmp_path / "raw")
 
 
-def call(script: str, *options: object) -> None:
-    """Call a stage's main in this process."""
-    importlib.import_module(script).main([str(option) for option in options])
+def call(script: str, *options: object) -> str | None:
+    """Call a stage's main in this process; return what it would end with."""
+    return importlib.import_module(script).main([str(option) for option in options])
 
 
 def run_script(script: str, *options: object, **arguments: object) -> subprocess.CompletedProcess:
     """Run a stage as a user would."""
     command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **arguments)
+
+
+@pytest.fixture(autouse=True)
+def not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test be quiet because one before it called a stage so."""
+    monkeypatch.setattr(console, "quiet", False)
 
 
 STAGES = ("00_prepare", "01_features", "02_train_cnn", "03_train_hier", "04_threshold", "05_submit")

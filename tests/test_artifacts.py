@@ -27,6 +27,19 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_a_text_that_is_there_already_is_left_alone(tmp_path):
+    path = tmp_path / "file.txt"
+    artifacts.write_text(path, "é\n")
+    before = artifacts.file_states(tmp_path)
+    artifacts.write_text(path, "é\n")
+    assert artifacts.file_states(tmp_path) == before and before[str(path)][1] == 3
+    artifacts.write_text(path, "e\n")
+    (tmp_path / ".lock").touch()
+    after = artifacts.file_states(tmp_path)
+    assert list(after) == [str(path)] and after != before
+    assert artifacts.file_states(tmp_path / "nowhere") == {}
+
+
 def test_missing_input_names_its_maker(tmp_path):
     with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
         artifacts.require(tmp_path / "split.csv", "00_prepare.py")

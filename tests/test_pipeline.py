@@ -56,7 +56,7 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     assert any(
         line.startswith("macro-F1 that Kaggle would give, simulated cells: public 0.") for line in last
     )
-    assert f"submission: {run / 'submission.csv'}" in last
+    assert last[-1].startswith(f"submission: {run / 'submission.csv'} · ")
     manifests = {path.name for path in (run / "manifests").iterdir()}
     assert manifests == {
         "00_prepare.json", "01_features.json", "05_submit.json", "05_submit_pictures.json",
@@ -105,12 +105,14 @@ def test_simulated_cells_of_other_settings_are_refused(smoke):
     assert "made with simulation.seed=2018, not 1: --set simulation.name=NAME keeps both" in done.stderr
 
 
-def test_a_run_remembers_what_it_was_begun_with(tmp_path, capsys):
+def test_a_run_remembers_what_it_was_begun_with(tmp_path):
     raw = write_kaggle(tmp_path / "raw")
     call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, "--run", "mine", *TINY)
     for script in STAGES[1:]:
-        call(script, "--work", tmp_path, "--run", "mine")
-    assert f"submission: {tmp_path / 'outputs' / 'mine' / 'submission.csv'}" in capsys.readouterr().out
+        ending = call(script, "--work", tmp_path, "--run", "mine")
+    run = tmp_path / "outputs" / "mine"
+    assert ending.startswith(f"submission: {run / 'submission.csv'} · report: {run / 'report.html'} (open ")
+    assert " · next: upload the submission at kaggle.com/" in ending
 
 
 def test_the_data_folder_is_never_written_to(tmp_path):
@@ -274,8 +276,8 @@ def test_a_killed_00_goes_on_to_the_same_bytes(tmp_path):
 def test_output_that_is_piped_has_plain_lines(smoke):
     for script in STAGES:
         text = (smoke / f"{script}.out").read_text()
-        assert "\r" not in text and text.splitlines()[0].startswith(f"== {script}: preset smoke, ")
-        assert text.splitlines()[-1].startswith(f"{script}: ")
+        assert "\r" not in text and text.endswith("\n") and text.startswith(f"== {script}: ")
+        assert all(line.strip() for line in text.splitlines())
 
 
 def test_memory_of_the_cache_is_that_of_an_image_not_of_a_shard(tmp_path):
@@ -360,7 +362,7 @@ def test_two_processes_train_one_network_and_one_writes(tmp_path):
     for again in (False, True):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("== 02_train_cnn: preset smoke") == 1
+        assert done.stdout.count("== 02_train_cnn: ") == done.stdout.count("02_train_cnn: done in ") == 1
         assert ("up to date" in done.stdout) == again
     for subset in ("train", "validation", "holdout", "test"):
         table = predictions.load(
@@ -428,6 +430,8 @@ def test_networks_trained_at_once_say_the_same(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for line in ("[stage_1] stage_1 (1 of 1):", "[stage_2_nucleus_other] stage_2_nucleus_other (1 of 1):"):
         assert line in done.stdout.splitlines()
+    # the first process alone speaks for the stage
+    assert done.stdout.count("== 03_train_hier: ") == done.stdout.count("03_train_hier: done in ") == 1
     for name in ("hierarchy_hard", "hierarchy_soft_other"):
         one, two = (
             predictions.load(tmp_path / "outputs" / run / "predictions" / name / "test.npz")
@@ -523,7 +527,7 @@ def test_scores_made_elsewhere_without_any_image(tmp_path, capsys):
         call("04_threshold", *options, "--add", name, tmp_path / f"{name}.csv", *joined)
     call("05_submit", *options)
     text = capsys.readouterr().out
-    assert "ensemble: 0.50 bad, 0.50 good" in text and "of holdout" in text
+    assert "weights in the ensemble: bad 0.50, good 0.50" in text and "of holdout" in text
     run = tmp_path / "outputs" / "smoke"
     assert len(pd.read_csv(run / "submission.csv")) == 20
     assert not (run / "figures" / "samples.png").exists() and (run / "figures" / "submission.png").exists()

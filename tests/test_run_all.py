@@ -53,6 +53,7 @@ def test_all_stages_run_in_order_with_the_options(house):
         (("--from", "02"), ["02", "05"]),
         (("--to", "02"), ["00", "02"]),
         (("--from", "02", "--to", "04"), ["02"]),
+        (("--to", "07"), ["00", "02", "05"]),
         (("--from", "08"), None),
         (("--from", "two"), None),
         (("--to",), None),
@@ -64,7 +65,21 @@ def test_a_sub_range_of_stages(house, options, stages):
         assert done.returncode == 2 and done.stdout == ""
         assert done.stderr.startswith("run_all: ") and len(done.stderr.splitlines()) == 1
     else:
-        assert [line.split()[1] for line in done.stdout.splitlines()] == stages
+        lines = [line for line in done.stdout.splitlines() if not line.startswith("next: ")]
+        assert [line.split()[1] for line in lines] == stages
+
+
+def test_after_some_of_the_stages_it_says_how_to_go_on(house):
+    command = f"next: bash {house / 'run_all.sh'} --from"
+    for options, last in (
+        (("--to", "02"), f"{command} 05"),
+        (("--from", "00", "--to", "00", "--set", "a.b=1 2"), rf"{command} 02 --set a.b=1\ 2"),
+        (("--to", "02", "--run", "mine", "--folds", "2"), f"{command} 05 --run mine --folds 2"),
+        (("--to", "05"), "stage 05"),
+        (("--from", "02"), "stage 05"),
+        (("--to", "00", "--settings"), "stage 00 --settings"),
+    ):
+        assert run_all(house, *options).stdout.splitlines()[-1] == last
 
 
 def test_folds_are_runs_of_their_own_that_are_joined(house):
@@ -113,6 +128,14 @@ def test_changed_requirements_are_installed_and_then_left_alone(house):
     first = run_all(house, env=variables)
     assert f"-r {house}/requirements.txt" in first.stdout and first.returncode == 0
     assert "pip install" not in run_all(house, env=variables).stdout
+
+
+def test_quiet_is_passed_on_and_hides_the_installation(house):
+    variables = fake_pip(house, "import sys; print('pip')")
+    (house / "requirements.txt").write_text("# changed\n")
+    done = run_all(house, "--quiet", "--to", "00", env=variables)
+    next_line = f"next: bash {house / 'run_all.sh'} --from 02 --quiet"
+    assert (done.stdout.splitlines(), done.stderr) == (["stage 00 --quiet", next_line], "")
 
 
 def test_a_failed_installation_is_said_and_tried_again(house):

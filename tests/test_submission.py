@@ -53,6 +53,18 @@ def test_score_is_macro_f1_over_all_classes_by_usage(tmp_path):
         submission.score(IDS, DECISIONS, solution)
 
 
+def test_a_run_ends_with_where_everything_is_and_what_to_do_next(tmp_path):
+    path, report = tmp_path / "submission.csv", tmp_path / "report.html"
+    upload = "next: upload the submission at kaggle.com/c/human-protein-atlas-image-classification"
+    simulated = "next: put Kaggle's files in data/, then run `bash run_all.sh`"
+    assert submission.ending(path, report, False, False) == f"submission: {path} · {upload}"
+    assert submission.ending(path, report, True, False) == f"submission: {path} · {simulated}"
+    report.touch()
+    both = f"submission: {path} · report: {report} (open it in a browser)"
+    assert submission.ending(path, report, True, False) == f"{both} · {simulated}"
+    assert submission.ending(path, report, False, True) == both
+
+
 def test_ids_without_images_get_the_most_frequent_class(tmp_path, capsys):
     index = Index(["a", "b", "c"], [(4,), (4, 2), (1,)], IDS)
     bad_images = tmp_path / "bad_images.csv"

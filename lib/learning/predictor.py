@@ -42,6 +42,7 @@ def train_and_predict(
     settings, material = task.run.config, task.material
     chosen, subsets = settings.training, material.subsets
     if not settings.is_network:
+        say(f"  boosted trees on {material.train.features_NF.shape[1]} features, without images")
         labelled_NO, test_NO = _grow_trees(task)
         return None, {"": {name: labelled_NO[rows] for name, rows in subsets.items()} | {"test": test_NO}}
     model, batches = start(task)
@@ -139,7 +140,7 @@ def start(task: Task) -> tuple[models.Classifier, DataLoader]:
     if task.start:
         models.start_from(model, task.run.network(task.start))
     model = model.to(device)
-    say(f"{settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
+    say(f"  {settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
     weight_N = rarity(task.truth_NO[task.train]) if chosen.sampling == "rare" else None
     augmentation = Augmentation(chosen.augmentation, chosen.seed)
     return model, make_loader(

@@ -141,7 +141,7 @@ def _train_epoch(
     settings, sampler = learner.settings, train.batch_sampler
     sampler.epoch, sampler.first = learner.epoch, learner.batch
     learner.model.train()
-    label = f"epoch {learner.epoch + 1} of {settings.epochs}"
+    label = f"epoch {learner.epoch + 1:>{len(str(settings.epochs))}} of {settings.epochs}"
     done = sum(sampler.sizes[: learner.batch])
     with Progress(len(sampler.rows), label, "images", done) as progress:
         for batch in train:

@@ -33,11 +33,10 @@ def carry_out_all(tasks: list[Task], run: Run, stage: str, argv: list[str] | Non
     if WORLD > 1:
         raise UserError("--parallel trains networks apart, torchrun trains each together: use one of them")
     command = [sys.executable, str(ROOT / f"{stage}.py"), *(sys.argv[1:] if argv is None else argv)]
+    command += ["--parallel", "1", "--within", "--network"]
     for later in (False, True):
         wave = [task.name for task in tasks if bool(task.start) == later]
-        parallel.programs(
-            {name: [*command, "--parallel", "1", "--network", name] for name in wave}, at_once, _place
-        )
+        parallel.programs({name: [*command, name] for name in wave}, at_once, _place)
 
 
 def _place(number: int, at_once: int) -> dict[str, str]:
@@ -84,7 +83,7 @@ def carry_out(task: Task, stage: str, which: str) -> None:
     step = run.step(f"{stage} {task.name}", ["network", "training"], inputs, outputs)
     with artifacts.lock(task.folder):
         if distributed.agree(step.done(run.force)):
-            say(f"{task.name} and its predictions are up to date in {run.folder}")
+            say(f"{task.name} and its predictions are up to date")
             return
         from lib.learning import predictor  # torch takes seconds
         from lib.results import figures

@@ -9,6 +9,7 @@ from lib import artifacts
 from lib.console import warn
 from lib.errors import UserError
 from lib.labels import CLASSES, format_target, parse_target, target_matrix
+from lib.results.kaggle_client import COMPETITION
 from lib.results.metrics import expected_f1, macro_f1
 from lib.samples import Index
 
@@ -134,6 +135,18 @@ def describe_comparison(
     for row in least.rename(columns={"class": "name"}).itertuples():
         lines.append(f"  {row.name:<32}{row.ours:>8,}{row.theirs:>8,}{row.both:>8,}{row.agreement:>11.2f}")
     return "\n".join(lines if len(least) else lines[:1])
+
+
+def ending(submission: Path, report: Path, simulated: bool, uploaded: bool) -> str:
+    """Return the line that a run ends with: where submission and report are, and what to do next."""
+    said = [f"submission: {submission}"]
+    if report.exists():
+        said.append(f"report: {report} (open it in a browser)")
+    if simulated:
+        said.append("next: put Kaggle's files in data/, then run `bash run_all.sh`")
+    elif not uploaded:
+        said.append(f"next: upload the submission at kaggle.com/c/{COMPETITION}")
+    return " · ".join(said)
 
 
 def class_shares(training_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
