@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from lib import artifacts
+from lib.images import simulate
+from lib.images.tiles import tile
 from lib.labels import CLASSES
+from lib.learning import gallery
 from lib.results import report
 from tests.conftest import call, write_kaggle
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -186,3 +189,13 @@ def test_large_pictures_lose_a_little_and_figures_nothing(tmp_path):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     assert len(report._data_uri(tmp_path / "drawing.png")) < 2000
     assert len(report._data_uri(tmp_path / "noise.png")) < 0.6 * (tmp_path / "noise.png").stat().st_size
+
+
+def test_a_page_of_kaggles_images_stays_small(folder):
+    heat_HW = np.add.outer(*[np.sin(np.linspace(0, 9, 512)) ** 2] * 2) / 2
+    fields = [image_HWK for _, image_HWK in simulate.class_gallery(512, seed=1)]
+    pictures = np.mean([len(tile(image_HWK, heat_HW)) for image_HWK in fields])
+    drawn = np.mean([len(report._data_uri(path)) for path in (folder / "figures").glob("*.png")])
+    # 28 classes, four kinds, two of each; as many figures as the preset with most predictors leaves
+    assert (28 * 4 * gallery.EACH * pictures * 4 / 3 + 80 * drawn) < 12e6
+    assert (folder / "report.html").stat().st_size < 6e6
