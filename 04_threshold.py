@@ -69,10 +69,19 @@ def main(argv: list[str] | None = None) -> None:
             else:
                 judge.judge(predictor)
                 step.finish()
-        table = judge.compare(predictors)
+        judged = (
+            run.evaluation(name, kind)
+            for name in predictors
+            for kind in ("summary", "classes", "reliability")
+        )
+        step = run.step("04_threshold all", ["threshold"], stage.prints(*judged) | extra, judge.drawn)
+        if not step.done(again, anew=True):
+            judge.compare(predictors)
+            if run.config.hierarchy.train in ("stages", "all"):
+                judge.judge_hierarchy(next(iter(run.config.networks)))
+            step.finish()
+        table = evaluation.side_by_side(run.folder / "evaluation", predictors)
         say(evaluation.describe(table, judge.subset, len(parts.classes), judge.settings.fixed))
-        if run.config.hierarchy.train in ("stages", "all"):
-            judge.judge_hierarchy(next(iter(run.config.networks)))
         ours = papers.Ours(judge, run.solution, table)
         for name, rows, text in ours.beside_theirs(run.config.name):
             artifacts.write_csv(run.folder / "evaluation" / f"{name}.csv", rows)

@@ -204,14 +204,23 @@ class Step:
     other_way: str = "--run NAME keeps both"
     _started: float = field(default=0.0, init=False)
 
-    def done(self, force: bool = False) -> bool:
+    def done(self, force: bool = False, anew: bool = False) -> bool:
         """Tell whether there is nothing to do; otherwise mark the step as started.
+
+        Parameters
+        ----------
+        force : bool
+            Make it again whatever is there.
+        anew : bool
+            Make it again where other settings or inputs were used, instead of refusing.
 
         Raises
         ------
         UserError
-            If the work there was made with other settings or inputs, and not `force`.
+            If the work there was made with other settings or inputs, and neither `force` nor `anew`.
         """
+        if anew and self.manifest.exists() and not self.matches(force=True):
+            self.manifest.unlink()
         if self.finished(force) and all(path.exists() for path in self.outputs):
             return True
         self.start()

@@ -109,3 +109,17 @@ def test_fingerprints_tell_apart(tmp_path):
     (tmp_path / "b").write_bytes(b"2")
     assert artifacts.fingerprint_file(tmp_path / "a") != artifacts.fingerprint_file(tmp_path / "b")
     assert artifacts.fingerprint({"x": 1, "y": 2}) == artifacts.fingerprint({"y": 2, "x": 1})
+
+
+def test_what_others_do_not_build_on_is_made_anew_instead_of_refused(tmp_path):
+    first = make_step(tmp_path)
+    first.start()
+    (tmp_path / "out").touch()
+    first.finish()
+    assert make_step(tmp_path).done(anew=True)
+    other = make_step(tmp_path, inputs={"in.csv": "y"})
+    with pytest.raises(UserError):
+        other.done()
+    assert not other.done(anew=True), "and it is begun"
+    other.finish()
+    assert make_step(tmp_path, inputs={"in.csv": "y"}).done(anew=True)

@@ -60,7 +60,7 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     manifests = {path.name for path in (run / "manifests").iterdir()}
     assert manifests == {
         "00_prepare.json", "01_features.json", "05_submit.json", "05_submit_pictures.json",
-        "03_train_hier_hierarchy.json", "04_threshold_join.json",
+        "03_train_hier_hierarchy.json", "04_threshold_join.json", "04_threshold_all.json",
         *(f"02_train_cnn_{name}.json" for name in ("baseline", "features_alone")),
         *(f"03_train_hier_{name}.json" for name in NETWORKS),
         *(f"04_threshold_{name}.json" for name in PREDICTORS),

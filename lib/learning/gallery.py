@@ -68,7 +68,7 @@ def make(run: Run, judge: Judge, predictor: str) -> None:
     files = [run.index, run.split, thresholds_json, *tables.values(), *weights]
     inputs = stage.prints(*files, folders=True) | {cached.name: array.fingerprint()}
     step = run.step("05_submit pictures", ["threshold"], inputs, [folder / "pictures.json"])
-    if step.done(run.force):
+    if step.done(run.force, anew=True):
         return
     truth_NC, said, thresholds_C, decision_NC = judge.decided(predictor)
     chosen = examples.choose(truth_NC, said["as given"], decision_NC, thresholds_C, parts.classes, EACH)

@@ -118,9 +118,7 @@ class NewImages:
         )
         manifest = self.networks / task.name / "manifest.json"
         step = artifacts.Step(task.name, manifest, {}, inputs, list(paths.values()))
-        if manifest.exists() and not step.matches(force=True):
-            manifest.unlink()  # of other images or weights: the answers are made again
-        if not step.done():
+        if not step.done(anew=True):
             from lib.learning import predictor  # torch takes seconds
 
             for end, probabilities_NO in predictor.predict_test(task).items():

@@ -108,8 +108,15 @@ class Judge:
         decisions = evaluation.decide_all(said["as given"], thresholds_C, self.settings, allowed_NC)
         return Decided(truth_NC, said, thresholds_C, decisions["submitted"])
 
-    def compare(self, predictors: list[str]) -> pd.DataFrame:
-        """Put judged predictors side by side; return and draw them.
+    @property
+    def drawn(self) -> list[Path]:
+        """The files that `compare` writes."""
+        tables = [self.folder / "evaluation" / f"{name}.csv" for name in ("predictors", "confusions")]
+        names = ("predictors", "reliability", "confusions")
+        return tables + [self.folder / "figures" / f"{name}.png" for name in names]
+
+    def compare(self, predictors: list[str]) -> None:
+        """Put judged predictors side by side, and draw them.
 
         Of the best one also how reliable it is, and what it takes for what.
         """
@@ -126,7 +133,6 @@ class Judge:
         share_CC = confusions.matrix(found.truth_NC, found.decision_NC)
         title = f"What {best} gives to samples of each class: {self.on}"
         plots.confusions(figures / "confusions.png", share_CC, self.parts.groups, classes, title)
-        return table
 
     def judge_hierarchy(self, baseline: str) -> None:
         """Write and draw how stage 1, stage 2 and both together do: Hoogenboom 2019, figures 5, 6 and 7.
