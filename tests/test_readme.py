@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from matplotlib.figure import Figure
 
 from lib import grouping, presets
@@ -265,6 +266,7 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     pd.concat([scores["train"], scores["validation"], scores["holdout"]]).to_csv(folder / "labelled.csv")
     scores["test"].to_csv(folder / "test.csv")
     np.save(folder / "test.npy", tables["test"].probabilities_NC)
+    get_reusable_executor().shutdown(wait=True)  # processes that wait for work keep the folder they began in
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # the drawing of figures is tested elsewhere, and takes most of the time here
