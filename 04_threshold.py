@@ -3,10 +3,11 @@
 Reads   outputs/<run>/predictions/<predictor>/, split.csv, statistics.json; with a hierarchy also its
         networks/<network>/*.npz
 Writes  outputs/<run>/thresholds/<predictor>.json, evaluation/<predictor>_{classes,summary,reliability}.csv
-        and predictors.csv, figures/{f1,scores}_<predictor>.png, predictors.png and reliability.png;
-        with --add, --join or an ensemble predictions/<predictor>/; with a hierarchy evaluation/groups.csv,
-        within_groups.csv and figures/{groups,within_groups,advantages}.png; for a paper's preset
-        evaluation/table_1.csv or averages.csv
+        and {predictors,confusions}.csv, figures/{f1,scores}_<predictor>.png and
+        {predictors,reliability,confusions}.png; with --add, --join or an ensemble
+        predictions/<predictor>/; with a hierarchy evaluation/{groups,within_groups}.csv and
+        figures/{groups,within_groups,advantages}.png; for a paper's preset evaluation/table_1.csv or
+        averages.csv
 Run     python 04_threshold.py --preset demo
 """
 

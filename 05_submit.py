@@ -55,10 +55,8 @@ def main(argv: list[str] | None = None) -> str:
             decision_NC = submission.check(submission_csv, index.test_ids)
         else:
             probabilities_NC = predictions.load(test_npz).rows_of(index.test_ids, "sample_submission.csv")
-            allowed_NC = parts.allowed_NC("test") if settings.consistent else None
-            decision_NC = thresholds.submitted(
-                probabilities_NC, thresholds.load(thresholds_json, "test"), settings.max_labels, allowed_NC
-            )
+            thresholds_C = thresholds.load(thresholds_json, "test")
+            decision_NC = evaluation.submitted(probabilities_NC, thresholds_C, settings, parts, "test")
             submission.replace_unseen(decision_NC, index, run.bad_images)
             decision_NC = submission.write(submission_csv, index.test_ids, decision_NC)
             shares = submission.class_shares(parts.training_NC, decision_NC)

@@ -16,6 +16,7 @@ from lib import samples
 from lib.artifacts import read_json
 from lib.labels import CLASSES
 from lib.results import metrics
+from lib.results.confusions import that_matter
 
 SET = (
     "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
@@ -30,20 +31,13 @@ GRID = ((0.1, 128), (0.5, 128), (0.7, 128), (0.1, 64), (0.1, 192))
 def confusions(truth_NC: np.ndarray, decision_NC: np.ndarray) -> list[str]:
     """Return, for each class, its F1 and what its samples are taken for more often than others are.
 
-    The lift of d for c: how often d is wrongly given to samples of c, over how often it is wrongly
-    given to samples at large.
+    What is taken for what is `lib.results.confusions.that_matter`, here by lift.
     """
-    scores = metrics.class_scores(truth_NC, decision_NC)
-    wrong_NC = decision_NC & ~truth_NC
+    pairs = that_matter(truth_NC, decision_NC, list(range(len(CLASSES)))).groupby("class")
     lines = []
-    for label, name in enumerate(CLASSES):
-        carriers_N = truth_NC[:, label]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate_C = wrong_NC[carriers_N].sum(axis=0) / (~truth_NC[carriers_N]).sum(axis=0)
-            lift_C = np.nan_to_num(rate_C / (wrong_NC.sum(axis=0) / (~truth_NC).sum(axis=0)))
-        lift_C[wrong_NC[carriers_N].sum(axis=0) < 3] = 0  # fewer than three is chance
-        taken = [f"{CLASSES[d]} (x{lift_C[d]:.1f})" for d in np.argsort(-lift_C)[:3] if lift_C[d] > 1.3]
-        row = scores.iloc[label]
+    for name, row in metrics.class_scores(truth_NC, decision_NC).iterrows():
+        worst = pairs.get_group(name).nlargest(3, "lift") if name in pairs.groups else pairs.head(0)
+        taken = [f"{given} (x{lift:.1f})" for given, lift in zip(worst["given"], worst["lift"], strict=True)]
         lines.append(f"{name:<30}{row['support']:>6.0f}{row['f1']:>8.3f}  {', '.join(taken)}")
     return lines
 

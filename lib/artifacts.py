@@ -219,8 +219,7 @@ class Step:
         UserError
             If the work there was made with other settings or inputs, and neither `force` nor `anew`.
         """
-        if anew and self.manifest.exists() and not self.matches(force=True):
-            self.manifest.unlink()
+        force = force or (anew and self.manifest.exists() and not self.matches(force=True))
         if self.finished(force) and all(path.exists() for path in self.outputs):
             return True
         self.start()

@@ -166,8 +166,19 @@ def _read_plane(path: Path) -> np.ndarray:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if not data:
         raise ValueError("is empty")
-    if path.suffix in OTHER_KINDS:
-        return _decode_other(data)
+    if path.suffix not in OTHER_KINDS:
+        _check_png(data)
+    plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if plane is None:
+        raise ValueError("is damaged: it cannot be decoded")
+    if plane.dtype != np.uint8:
+        raise ValueError(f"has {8 * plane.itemsize} bits a pixel, expected 8")
+    # of colours the strongest: they show one stain
+    return plane if plane.ndim == 2 else np.ascontiguousarray(plane[..., :3].max(axis=2))
+
+
+def _check_png(data: bytes) -> None:
+    """Raise a `ValueError` unless it is a whole PNG file, by its header 8-bit grayscale."""
     if not data.startswith(PNG_SIGNATURE):
         raise ValueError("is no PNG file")
     if not data.endswith(PNG_END):
@@ -177,20 +188,6 @@ def _read_plane(path: Path) -> np.ndarray:
         raise ValueError(f"is {PNG_COLORS.get(color, f'colour type {color}')}, expected grayscale")
     if depth != 8:
         raise ValueError(f"has {depth} bits a pixel, expected 8")
-    plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if plane is None:
-        raise ValueError("is damaged: it cannot be decoded")
-    return plane
-
-
-def _decode_other(data: bytes) -> np.ndarray:
-    """Return the (H, W) uint8 image of a file that is no PNG; of colours the strongest: it is one stain."""
-    plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if plane is None:
-        raise ValueError("is damaged: it cannot be decoded")
-    if plane.dtype != np.uint8:
-        raise ValueError(f"has {8 * plane.itemsize} bits a pixel, expected 8")
-    return plane if plane.ndim == 2 else np.ascontiguousarray(plane[..., :3].max(axis=2))
 
 
 def _read_table(path: Path, column: str) -> list[tuple[int, str, str]]:

@@ -1,17 +1,16 @@
 """The pictures of a report: what a predictor got right, wrong or was unsure of, and where it looked."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lib import artifacts, grouping, stage
+from lib import artifacts, stage
 from lib.console import Progress
 from lib.images.arrays import ShardedArray
 from lib.labels import CLASSES
-from lib.learning import hierarchy, tasks
-from lib.learning.material import Material, Source
+from lib.learning import hierarchy
+from lib.learning.material import Source
 from lib.learning.tasks import Task
 from lib.results import evaluation, examples, predictions
 from lib.results.judging import Judge
@@ -54,17 +53,17 @@ def make(run: Run, judge: Judge, predictor: str) -> None:
     """Choose and draw the pictures of the samples that evaluation is about, unless that is done.
 
     Writes ``outputs/<run>/pictures/``: a WebP file a picture, and ``pictures.json``. Nothing is done in a run
-    whose images are not cached (labels alone, or runs joined), except that old pictures go.
+    whose images are not cached: of labels alone.
     """
     parts, subset = judge.parts, judge.subset
     folder = run.folder / "pictures"
     cached = run.array("train", run.config.training.size)
     if not (cached / "array.json").exists():
         return
-    array, looker = ShardedArray(cached), looking(run, predictor)
+    array, network = ShardedArray(cached), looking(run, predictor)
     tables = predictions.tables(run.folder / "predictions" / predictor, ["validation", subset])
     thresholds_json = run.thresholds(predictor)
-    weights = [looker.folder / "weights.pt"] if looker else []
+    weights = [run.network(network) / "weights.pt"] if network else []
     files = [run.index, run.split, thresholds_json, *tables.values(), *weights]
     inputs = stage.prints(*files, folders=True) | {cached.name: array.fingerprint()}
     step = run.step("05_submit pictures", ["threshold"], inputs, [folder / "pictures.json"])
@@ -85,6 +84,7 @@ def make(run: Run, judge: Judge, predictor: str) -> None:
         )
         for example in chosen
     ]
+    looker = hierarchy.of_predictor(network, run) if network else None
     source = looker.material.train if looker else Source(array, parts.index.train_ids)
     draw(folder, shown, source, looker, {"predictor": predictor, "subset": subset})
     step.finish()
@@ -95,8 +95,8 @@ def names(chosen_C: np.ndarray) -> list[str]:
     return [CLASSES[label] for label in np.flatnonzero(chosen_C)]
 
 
-def looking(run: Run, predictor: str, material_of: Callable[[Run], Material] = Material.of) -> Task | None:
-    """Return the network whose looking is shown, or None in a run without a network that knows classes.
+def looking(run: Run, predictor: str) -> str | None:
+    """Name the network whose looking is shown; None in a run without a network that knows classes.
 
     That of the predictor; of predictors put together, the run's best network.
     """
@@ -104,13 +104,9 @@ def looking(run: Run, predictor: str, material_of: Callable[[Run], Material] = M
     known = [name for name in (*known, "joint") if (run.network(name) / "weights.pt").exists()]
     judged = [name for name in known if run.evaluation(name, "summary").exists()]
     name = predictor.removesuffix("_tta")
-    if name not in known:
-        if not judged:
-            return None
-        name = evaluation.best_predictor(run.folder / "evaluation", judged)
-    if name == "joint":
-        return hierarchy.tasks(run, grouping.read(run.config.hierarchy.grouping), material_of)[name]
-    return tasks.of_classes(name, run.of_network(name), material_of)
+    if name in known:
+        return name
+    return evaluation.best_predictor(run.folder / "evaluation", judged) if judged else None
 
 
 def draw(

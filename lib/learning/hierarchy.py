@@ -16,7 +16,7 @@ from lib.config import PARTS
 from lib.console import say, warn
 from lib.grouping import Grouping
 from lib.learning.material import Material
-from lib.learning.tasks import Task
+from lib.learning.tasks import Task, of_classes
 from lib.results import hierarchy
 from lib.stage import Run
 
@@ -85,6 +85,13 @@ def tasks(
         heads = tuple(tuple(kept.index(label) for label in labels) for labels in shown.values())
         add("joint", "joint", truth_NO, rows, kept, heads=heads)
     return found
+
+
+def of_predictor(name: str, run: Run, material_of: Callable[[Run], Material] | None = None) -> Task:
+    """Return the task of a network that is a predictor by itself: one of stage 02, or ``joint``."""
+    if name == "joint":
+        return tasks(run, grouping.read(run.config.hierarchy.grouping), material_of)[name]
+    return of_classes(name, run.of_network(name), material_of or Material.of)
 
 
 def with_other(within: np.ndarray, rows: np.ndarray, truth_NL: np.ndarray, seed: list[int]) -> np.ndarray:

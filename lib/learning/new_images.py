@@ -24,7 +24,6 @@ from lib.learning.gallery import Shown
 from lib.learning.material import Material, Source
 from lib.learning.tasks import Task
 from lib.results import ensemble, evaluation, joining, predictions, report, thresholds
-from lib.results.calibration import Calibration
 from lib.results.hierarchy import Parts, table_path
 from lib.results.judging import Judge
 from lib.results.predictions import PredictionTable
@@ -143,7 +142,7 @@ class NewImages:
                     "ensemble.method=rank_mean ranks the samples of a set, which new images are not: "
                     "name one of its members with --predictor"
                 )
-            weights = artifacts.read_json(run.manifest("04_threshold join"))["weights"]
+            weights = ensemble.read_weights(run.folder)
             tables = [self.say_of(name) for name in weights]
             return ensemble.combine(
                 tables, self.ids, "the images", np.array([*weights.values()]), ranks=False
@@ -185,12 +184,10 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     images = NewImages(run, source, folder, replace(index, test_ids=cache(run, source, folder)))
     say(f"{len(images.ids):,} images of {source}, looked at by {predictor} of {run.folder}")
     table = images.say_of(predictor)
-    allowed_NC = images.parts.allowed_NC("test") if settings.consistent else None
-    decision_NC = thresholds.submitted(table.probabilities_NC, thresholds_C, settings.max_labels, allowed_NC)
     known = Parts.of(run.folder, run.config, index)
-    said_NC = predictions.load(validation).rows_of(known.ids("validation"), "the validation subset")
-    calibrate = Calibration(said_NC, index.truth_NC[known.subsets["validation"]])
-    chances_NC = calibrate(table.probabilities_NC)
+    parts = images.parts if settings.consistent else known  # stage 1 is asked only where it decides
+    decision_NC = evaluation.submitted(table.probabilities_NC, thresholds_C, settings, parts, "test")
+    chances_NC = evaluation.calibration(validation, known)(table.probabilities_NC)
 
     probabilities = pd.DataFrame(chances_NC, columns=list(CLASSES)).assign(id=images.ids)
     artifacts.write_csv(folder / "probabilities.csv", probabilities[["id", *CLASSES]])
@@ -212,7 +209,8 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
         )
         for row, label in enumerate(likeliest_N[:MOST_SHOWN])
     ]
-    looker = gallery.looking(run, predictor, images.material)
+    network = gallery.looking(run, predictor)
+    looker = hierarchy.of_predictor(network, run, images.material) if network else None
     size = looker.run.config.training.size if looker else run.config.training.size
     source_of_images = looker.material.test if looker else Source(images.array(size), images.ids)
     gallery.draw(folder / "pictures", shown, source_of_images, looker, {"predictor": predictor})

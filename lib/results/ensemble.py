@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+from lib import artifacts
 from lib.errors import UserError
 from lib.results import predictions
 from lib.results.predictions import PredictionTable
@@ -80,6 +81,19 @@ def make(
             joined = combine(tables, wanted, f"the {subset} subset", weight_M, method == "rank_mean")
             predictions.save(folder / NAME / f"{subset}.npz", joined)
     return dict(zip(members, weight_M.tolist(), strict=True))
+
+
+def read_weights(run: Path) -> dict[str, float]:
+    """Return the weights by member that stage 04 joined a run's ensemble with; empty without one.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    """
+    manifest = run / "manifests" / "04_threshold_join.json"
+    known = (run / "predictions" / NAME).is_dir() and manifest.exists()
+    return artifacts.read_json(manifest).get("weights", {}) if known else {}
 
 
 def combine(

@@ -86,6 +86,26 @@ def judge(
     return chosen, *evaluate(judged, chosen, settings, parts.classes)
 
 
+def submitted(
+    probabilities_NC: np.ndarray, thresholds_C: np.ndarray, settings: Threshold, parts: Parts, subset: str
+) -> np.ndarray:
+    """Return decision_NC that is handed in for a subset, as the settings have it: `thresholds.submitted`."""
+    allowed_NC = parts.allowed_NC(subset) if settings.consistent else None
+    return thresholds.submitted(probabilities_NC, thresholds_C, settings.max_labels, allowed_NC)
+
+
+def calibration(validation: Path, parts: Parts) -> Calibration:
+    """Return what makes a predictor's probabilities true to their frequency on validation.
+
+    Parameters
+    ----------
+    validation : Path
+        Its prediction table of that subset.
+    """
+    said_NC = predictions.load(validation).rows_of(parts.ids("validation"), "the validation subset")
+    return Calibration(said_NC, parts.index.truth_NC[parts.subsets["validation"]])
+
+
 def with_calibrated(
     tables: dict[str, Path], parts: Parts, subset: str
 ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -93,13 +113,10 @@ def with_calibrated(
 
     Its probabilities_NC as given, and calibrated on validation.
     """
-    said = {
-        name: predictions.load(tables[name]).rows_of(parts.ids(name), f"the {name} subset")
-        for name in ("validation", subset)
-    }
-    calibrate = Calibration(said["validation"], parts.index.truth_NC[parts.subsets["validation"]])
+    said_NC = predictions.load(tables[subset]).rows_of(parts.ids(subset), f"the {subset} subset")
+    calibrate = calibration(tables["validation"], parts)
     truth_NC = parts.index.truth_NC[parts.subsets[subset]] if subset in parts.subsets else None
-    return truth_NC, {"as given": said[subset], "calibrated": calibrate(said[subset])}
+    return truth_NC, {"as given": said_NC, "calibrated": calibrate(said_NC)}
 
 
 def evaluate(

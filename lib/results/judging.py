@@ -104,9 +104,10 @@ class Judge:
         """Return what a judged predictor says and decides of `subset`."""
         truth_NC, said = evaluation.with_calibrated(self.tables(predictor), self.parts, self.subset)
         thresholds_C = thresholds.load(self.folder / "thresholds" / f"{predictor}.json", self.subset)
-        allowed_NC = self.parts.allowed_NC(self.subset) if self.settings.consistent else None
-        decisions = evaluation.decide_all(said["as given"], thresholds_C, self.settings, allowed_NC)
-        return Decided(truth_NC, said, thresholds_C, decisions["submitted"])
+        decision_NC = evaluation.submitted(
+            said["as given"], thresholds_C, self.settings, self.parts, self.subset
+        )
+        return Decided(truth_NC, said, thresholds_C, decision_NC)
 
     @property
     def drawn(self) -> list[Path]:

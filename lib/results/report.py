@@ -113,15 +113,16 @@ class Facts:
 def write(path: Path, facts: Facts) -> None:
     """Write the page of a run."""
     judge, folder = facts.judge, facts.judge.folder
+    summary = _summary(folder, judge.subset)
     render(
         path,
         "report.html",
         facts=facts,
         judge=judge,
         run=folder.name,
-        summary=_summary(folder, judge.subset),
-        weights=_weights(folder),
-        by_class=_by_class(folder, judge),
+        summary=summary,
+        weights=ensemble.read_weights(folder),
+        by_class=_by_class(folder, judge, [row["predictor"] for row in summary]),
         thresholds=_thresholds(folder, judge.subset, facts.predictor),
         confusions=_table(folder / "evaluation" / "confusions.csv"),
         pairs=PAIRS,
@@ -234,20 +235,13 @@ def _summary(folder: Path, subset: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["submitted"])
 
 
-def _weights(folder: Path) -> dict[str, float]:
-    manifest = folder / "manifests" / "04_threshold_join.json"
-    known = (folder / "predictions" / ensemble.NAME).is_dir() and manifest.exists()
-    return artifacts.read_json(manifest).get("weights", {}) if known else {}
-
-
 def _classes(folder: Path, subset: str, predictor: str, decision: str = "submitted") -> pd.DataFrame:
     path = folder / "evaluation" / f"{predictor}_classes.csv"
     return evaluation.read_classes(path, subset, decision)
 
 
-def _by_class(folder: Path, judge: Judge) -> dict[str, Any]:
-    """Return F1 as submitted of every class, by group, and predictor, best predictor first."""
-    predictors = [row["predictor"] for row in _summary(folder, judge.subset)]
+def _by_class(folder: Path, judge: Judge, predictors: list[str]) -> dict[str, Any]:
+    """Return F1 as submitted of every class, by group, and predictor."""
     tables = {name: _classes(folder, judge.subset, name) for name in predictors}
     first = tables[predictors[0]]
     groups = {
