@@ -6,21 +6,23 @@ Writes  data/cache/<dataset>/features_<size>_<denoise>_<columns>/features.csv, a
 Run     python 01_features.py --preset demo
 """
 
-from lib import artifacts, samples, stage
+from lib import cli, files
 from lib.console import say
+from lib.data import sample_index
 
 
 def main(argv: list[str] | None = None) -> None:
-    run = stage.begin(stage.parser(__doc__), argv)
-    from lib.images import feature_table  # these and their packages take seconds
-    from lib.images.arrays import ShardedArray
-    from lib.results import figures, separation
+    run = cli.begin(cli.parser(__doc__), argv)
+    from lib.data.cache import ShardedArray
+    from lib.features import class_separation
+    from lib.features import table as feature_table  # these and their packages take seconds
+    from lib.figures import data_and_training
 
     settings, size = run.config.features, run.config.feature_size
     with run.hold():
-        index = samples.read_index(run.index)
+        index = sample_index.read_index(run.index)
         arrays = {part: ShardedArray(run.array(part, size)) for part in ("train", "test")}
-        inputs = stage.prints(run.index) | {a.folder.name: a.fingerprint() for a in arrays.values()}
+        inputs = cli.prints(run.index) | {a.folder.name: a.fingerprint() for a in arrays.values()}
         separation_csv = run.folder / "evaluation" / "features.csv"
         shards = [task.path for task in feature_table.all_tasks(arrays, run.features.parent, settings)]
         step = run.step("01_features", ["features"], inputs, [run.features, separation_csv, *shards])
@@ -34,13 +36,17 @@ def main(argv: list[str] | None = None) -> None:
         say(f"left empty where there was nothing to measure: {unsaid or 'none'}")
 
         labelled = table.iloc[: len(index.train_ids)]
-        by_class = separation.by_class(labelled, index.truth_NC)
-        artifacts.write_text(separation_csv, by_class.round(6).to_csv())
-        figures.features_by_class(run.figure("features_by_class"), by_class, index.truth_NC, run.data_name)
-        figures.features_by_group(run.figure("features_by_group"), labelled, index.truth_NC, run.data_name)
+        by_class = class_separation.by_class(labelled, index.truth_NC)
+        files.write_text(separation_csv, by_class.round(6).to_csv())
+        data_and_training.features_by_class(
+            run.figure("features_by_class"), by_class, index.truth_NC, run.data_name
+        )
+        data_and_training.features_by_group(
+            run.figure("features_by_group"), labelled, index.truth_NC, run.data_name
+        )
         step.finish()
         say(f"figures in {run.folder / 'figures'}\nfeatures: {run.features}")
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -7,28 +7,29 @@ Writes  outputs/<run>/networks/<network>/ (weights.pt, history.csv), figures/tra
 Run     python 02_train_cnn.py --preset demo
 """
 
-from lib import stage
+from lib import cli
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = stage.network_parser(__doc__)
+    parser = cli.network_parser(__doc__)
     parser.add_argument(
         "--find-lr", action="store_true", help="only show the loss over growing learning rates"
     )
-    run = stage.begin(parser, argv)
+    run = cli.begin(parser, argv)
     names = run.chosen(run.config.networks)
-    from lib.learning import distributed, tasks, workshop
+    from lib import distributed
+    from lib.learning import run_tasks, task
 
     with distributed.processes(), run.hold(shared=True):
-        known = [tasks.of_classes(name, run.of_network(name)) for name in names]
+        known = [task.of_classes(name, run.of_network(name)) for name in names]
         if not run.options.find_lr:
-            return workshop.carry_out_all(known, run, "02_train_cnn", argv)
-        from lib.learning import rate_finder
+            return run_tasks.carry_out_all(known, run, "02_train_cnn", argv)
+        from lib.learning import lr_finder
 
-        for task in known:
-            if task.run.config.is_network:
-                rate_finder.show(task)
+        for one in known:
+            if one.run.config.is_network:
+                lr_finder.show(one)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

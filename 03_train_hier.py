@@ -8,29 +8,32 @@ Writes  outputs/<run>/networks/{stage_1,stage_1_single,stage_2_<group>,stage_2_<
 Run     python 03_train_hier.py --preset demo
 """
 
-from lib import grouping, samples, stage
+from lib import cli, location_groups
 from lib.console import say
+from lib.data import sample_index
 
 
 def main(argv: list[str] | None = None) -> None:
-    run = stage.begin(stage.network_parser(__doc__), argv)
+    run = cli.begin(cli.network_parser(__doc__), argv)
     settings = run.config.hierarchy
     if settings.train == "none":
         return say("this run has no hierarchy; --set hierarchy.train=stages, joint or all trains one")
-    from lib.learning import distributed, hierarchy, tasks, workshop
-    from lib.results import predictions
-    from lib.results.hierarchy import Parts
+    from lib import distributed
+    from lib.evaluation import predictions
+    from lib.hierarchy import tasks
+    from lib.hierarchy.evaluation import Parts
+    from lib.learning import run_tasks, task
 
-    groups = grouping.read(settings.grouping)
+    groups = location_groups.read(settings.grouping)
     with distributed.processes(), run.hold(shared=True):
-        known = hierarchy.tasks(run, groups)
-        workshop.carry_out_all([known[name] for name in run.chosen(known)], run, "03_train_hier", argv)
+        known = tasks.tasks(run, groups)
+        run_tasks.carry_out_all([known[name] for name in run.chosen(known)], run, "03_train_hier", argv)
         if run.options.network or settings.train == "joint":
             return
-        parts = Parts.of(run.folder, run.config, samples.read_index(run.index))
-        subsets, suffixes = (*parts.subsets, "test"), tasks.suffixes(run.of_part("stage_1"))
+        parts = Parts.of(run.folder, run.config, sample_index.read_index(run.index))
+        subsets, suffixes = (*parts.subsets, "test"), task.suffixes(run.of_part("stage_1"))
         tables = [path for subset in subsets for suffix in suffixes for path in parts.tables(subset, suffix)]
-        inputs = stage.prints(run.index, run.split) | stage.prints(*tables, folders=True)
+        inputs = cli.prints(run.index, run.split) | cli.prints(*tables, folders=True)
         names = [f"hierarchy_{rule}{variant}{suffix}" for variant in parts.variants for suffix in suffixes
                  for rule in ("hard", "soft")]  # fmt: skip
         outputs = [run.predictions(name, subset) for name in names for subset in subsets]
@@ -46,4 +49,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -21,7 +21,8 @@ from joblib import Parallel, delayed
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.images import arrays, kaggle, simulate
+from lib.data import cache, kaggle
+from lib.simulation import dataset
 
 SHARD_ROWS = 64
 
@@ -48,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = options.data or Path(folder) / "simulated"
         if not options.data:
-            simulate.write_dataset(
+            dataset.write_dataset(
                 source, train_samples=200, test_samples=0, size=512, seed=0, workers=options.workers
             )
         ids, _ = kaggle.read_labels(source)
@@ -59,11 +60,11 @@ def main() -> None:
                 started = time.perf_counter()
                 pool(delayed(bare)(source, chunk, options.size) for chunk in chunks)
                 seconds["bare"].append(time.perf_counter() - started)
-                cache = Path(folder) / "cache"
+                cached = Path(folder) / "cache"
                 started = time.perf_counter()
-                arrays.build(source, cache, "train", ids, (options.size,), SHARD_ROWS, options.workers)
+                cache.build(source, cached, "train", ids, (options.size,), SHARD_ROWS, options.workers)
                 seconds["ours"].append(time.perf_counter() - started)
-                shutil.rmtree(cache)
+                shutil.rmtree(cached)
                 print(
                     f"round {turn}: " + ", ".join(f"{len(ids) / s[-1]:.0f} {n}" for n, s in seconds.items())
                 )

@@ -21,10 +21,11 @@ from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.images import kaggle, simulate
-from lib.images.features import TEN, measure
-from lib.images.more_features import COLUMNS
-from lib.stage import ROOT
+from lib.cli import ROOT
+from lib.data import kaggle
+from lib.features.additional import COLUMNS
+from lib.features.biological import TEN, measure
+from lib.simulation import dataset
 
 PUBLISHED_SECONDS = 8.0
 WAYS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))
@@ -71,7 +72,7 @@ def agreement(images: list[np.ndarray]) -> None:
 
 def compare_with_reference(images: list[np.ndarray]) -> None:
     """Print the largest relative difference from the tests' slow implementation, feature by feature."""
-    from tests.reference_features import reference
+    from tests.features.reference import reference
 
     theirs = Parallel(2)(delayed(reference)(image) for image in images)
     print(f"\nlargest relative difference from the slow reference over {len(images)} samples")
@@ -128,7 +129,7 @@ def main() -> None:
         folder = Path(name)
         source = options.data or folder / "simulated"
         if not options.data:
-            simulate.write_dataset(source, train_samples=60, test_samples=40, size=512, seed=0, workers=2)
+            dataset.write_dataset(source, train_samples=60, test_samples=40, size=512, seed=0, workers=2)
         images = load(source, options.limit)
         time_each(images)
         agreement(images)

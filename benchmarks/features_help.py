@@ -15,7 +15,7 @@ from simulated_runs import judge, run_stages
 from sklearn.metrics import average_precision_score
 
 from lib import presets
-from lib.results.metrics import macro_f1
+from lib.evaluation.metrics import macro_f1
 
 ENOUGH = 5  # test samples that a class needs for an average precision
 

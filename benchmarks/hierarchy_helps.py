@@ -16,11 +16,13 @@ import pandas as pd
 from simulated_runs import run_stages
 from sklearn.metrics import average_precision_score
 
-from lib import presets, samples
-from lib.results import predictions, routing, thresholds
-from lib.results.evaluation import Judged, decide_all
-from lib.results.hierarchy import Parts
-from lib.results.metrics import f1_per_class, macro_f1
+from lib import presets
+from lib.data import sample_index
+from lib.evaluation import predictions, thresholds
+from lib.evaluation.metrics import f1_per_class, macro_f1
+from lib.evaluation.predictor_scores import Judged, decide_all
+from lib.hierarchy import routing
+from lib.hierarchy.evaluation import Parts
 
 ENOUGH = 5  # samples that a class needs for an average precision
 PRESET = presets.PRESETS["hierarchy"]
@@ -34,8 +36,8 @@ class Seed:
         given = ["--preset", "hierarchy", "--work", str(work), "--run", self.folder.name]
         given += ["--set", f"split.seed={seed}", f"training.seed={seed}"]
         run_stages(("00_prepare", "02_train_cnn", "03_train_hier", "04_threshold"), given)
-        self.index = samples.read_index(work / "data" / "cache" / "hierarchy" / "index.csv")
-        self.subsets = samples.read_subsets(self.folder / "split.csv", self.index)
+        self.index = sample_index.read_index(work / "data" / "cache" / "hierarchy" / "index.csv")
+        self.subsets = sample_index.read_subsets(self.folder / "split.csv", self.index)
         self.parts = Parts.of(self.folder, PRESET, self.index)
         self.groups = self.parts.groups
 

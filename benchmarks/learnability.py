@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from simulated_runs import judge, run_stages
 
-from lib import samples
-from lib.artifacts import read_json
+from lib.data import sample_index
+from lib.evaluation import metrics
+from lib.evaluation.confusion import that_matter
+from lib.files import read_json
 from lib.labels import CLASSES
-from lib.results import metrics
-from lib.results.confusions import that_matter
 
 SET = (
     "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
@@ -31,7 +31,7 @@ GRID = ((0.1, 128), (0.5, 128), (0.7, 128), (0.1, 64), (0.1, 192))
 def confusions(truth_NC: np.ndarray, decision_NC: np.ndarray) -> list[str]:
     """Return, for each class, its F1 and what its samples are taken for more often than others are.
 
-    What is taken for what is `lib.results.confusions.that_matter`, here by lift.
+    What is taken for what is `lib.evaluation.confusion.that_matter`, here by lift.
     """
     pairs = that_matter(truth_NC, decision_NC, list(range(len(CLASSES)))).groupby("class")
     lines = []
@@ -56,8 +56,8 @@ def main() -> None:
         options += [f"split.holdout={holdout}", f"training.size={size}"]
         run_stages(("00_prepare", "02_train_cnn", "04_threshold"), options)
         truth_NC, _, decision_NC = judge(work, "realistic", run, "baseline")
-        index = samples.read_index(work / "data" / "cache" / "realistic" / "index.csv")
-        train_rows = samples.read_subsets(work / "outputs" / run / "split.csv", index)["train"]
+        index = sample_index.read_index(work / "data" / "cache" / "realistic" / "index.csv")
+        train_rows = sample_index.read_subsets(work / "outputs" / run / "split.csv", index)["train"]
         guess = metrics.guessing_macro_f1(truth_NC, index.truth_NC[train_rows].mean(axis=0))
         train, score = len(train_rows), metrics.macro_f1(truth_NC, decision_NC)
         seconds = read_json(work / "outputs" / run / "manifests" / "02_train_cnn_baseline.json")["seconds"]

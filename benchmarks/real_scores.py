@@ -22,10 +22,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.config import Threshold
+from lib.evaluation import ensemble, thresholds
+from lib.evaluation.metrics import macro_f1, macro_f1_interval
+from lib.evaluation.predictions import PredictionTable
 from lib.labels import parse_target, target_matrix
-from lib.results import ensemble, thresholds
-from lib.results.metrics import macro_f1, macro_f1_interval
-from lib.results.predictions import PredictionTable
 
 PARTS, DEALS = 5, 10
 WITHOUT_ANSWERS = {

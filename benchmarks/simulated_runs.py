@@ -12,9 +12,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lib.cli import ROOT
+from lib.evaluation import predictions, thresholds
 from lib.labels import parse_target, target_matrix
-from lib.results import predictions, thresholds
-from lib.stage import ROOT
 
 
 def run_stages(stages: tuple[str, ...], options: list[str]) -> None:

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.config import Threshold
 from lib.console import Progress
-from lib.images.antibodies import label_sets
+from lib.evaluation import thresholds
+from lib.evaluation.metrics import f1_per_class
 from lib.labels import target_matrix
-from lib.results import thresholds
-from lib.results.metrics import f1_per_class
+from lib.simulation.antibodies import label_sets
 
 RULES = {
     "0.5": Threshold("fixed"),

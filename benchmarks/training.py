@@ -22,14 +22,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib import presets
-from lib.images import arrays, kaggle, simulate
+from lib.data import cache, kaggle
+from lib.data.sample_index import Index
 from lib.labels import target_matrix
-from lib.learning import predictor
-from lib.learning.dataset import Batch
-from lib.learning.learner import Learner
-from lib.learning.material import Material, Source
-from lib.learning.tasks import Task
-from lib.samples import Index
+from lib.learning import train_and_predict
+from lib.learning.loader import Batch
+from lib.learning.task import Task
+from lib.learning.train_state import Learner
+from lib.learning.training_data import Material, Source
+from lib.simulation import dataset
 
 
 def seconds_of(learner: Learner, batches: Iterable[Batch]) -> float:
@@ -63,19 +64,19 @@ def main() -> None:
     ]  # fmt: skip
     settings = presets.load("demo", chosen)
     with tempfile.TemporaryDirectory() as folder:
-        raw, cache = Path(folder) / "raw", Path(folder) / "cache"
-        simulate.write_dataset(
+        raw, cached = Path(folder) / "raw", Path(folder) / "cache"
+        dataset.write_dataset(
             raw, train_samples=options.samples, test_samples=0, size=options.size, seed=0, workers=2
         )
         ids, targets = kaggle.read_labels(raw)
-        arrays.build(raw, cache, "train", ids, (options.size,), 256, workers=2)
-        source = Source(arrays.ShardedArray(cache / f"train_{options.size}"), ids)
+        cache.build(raw, cached, "train", ids, (options.size,), 256, workers=2)
+        source = Source(cache.ShardedArray(cached / f"train_{options.size}"), ids)
         rows = np.arange(len(ids))
         channels = source.array.channel_statistics(rows)
         material = Material(Index(ids, targets, []), {}, list(rows), channels, source, source, {})
         run = SimpleNamespace(config=settings, workers=options.workers)
         task = Task("benchmark", run, material, target_matrix(targets), rows, rows, None, None)
-        model, loader = predictor.start(task)
+        model, loader = train_and_predict.start(task)
         learner = Learner(model, settings.training, loader)
         first = Batch(*(tensor.to(learner.device) for tensor in next(iter(loader))))
         ratios = []

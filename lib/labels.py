@@ -46,7 +46,7 @@ CHANNELS = ("red", "green", "blue", "yellow")
 CHANNEL_MEANINGS = ("microtubules", "protein", "nucleus", "endoplasmic reticulum")
 
 # the biological features and what they mean, for figures, where one without a meaning has its name:
-# `lib.images.features` and `more_features`
+# `lib.features.biological` and `more_features`
 FEATURES = {
     "nuclear_ratio": "protein in nuclei / outside",
     "ssim_microtubules": "similarity to microtubules",

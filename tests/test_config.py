@@ -4,7 +4,7 @@ import pytest
 
 from lib import config, presets
 from lib.errors import UserError
-from lib.results import papers
+from lib.report import paper_tables
 
 
 def test_presets_are_valid_and_frozen():
@@ -94,8 +94,8 @@ def test_the_papers_variant_without_yellow_is_a_preset():
 
 def test_the_rows_of_the_papers_table_are_a_preset():
     rows = {name: presets.PRESETS["liu"].of_network(name) for name in presets.PRESETS["liu"].networks}
-    assert {row.predictor.removesuffix("_tta") for row in papers.LIU} == set(rows)
-    for row in papers.LIU:
+    assert {row.predictor.removesuffix("_tta") for row in paper_tables.LIU} == set(rows)
+    for row in paper_tables.LIU:
         assert rows[row.predictor.removesuffix("_tta")].training.epochs == row.epochs
     assert [rows[name].network.fourth_channel for name in ("zero_20", "zero", "copied")] == [
         "zero",

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import artifacts
+from lib import files
+from lib.data import cache
 from lib.errors import UserError
-from lib.images import arrays
-from lib.results import predictions
+from lib.evaluation import predictions
 from tests.conftest import REAL, ROOT, STAGES, call, needs_real, run_script, write_kaggle, write_sample
 
 NETWORKS = ("stage_1", "stage_2_nucleus", "stage_2_cytoplasm", "stage_2_secretory", "joint")
@@ -65,7 +65,7 @@ def test_smoke_ends_with_a_checked_submission(smoke):
         *(f"03_train_hier_{name}.json" for name in NETWORKS),
         *(f"04_threshold_{name}.json" for name in PREDICTORS),
     }  # fmt: skip
-    assert all(artifacts.read_json(run / "manifests" / name)["finished"] for name in manifests)
+    assert all(files.read_json(run / "manifests" / name)["finished"] for name in manifests)
 
 
 def test_a_second_time_everything_is_up_to_date(smoke):
@@ -181,7 +181,7 @@ def test_bad_options_are_one_line(tmp_path, options, message):
 def test_a_run_is_worked_on_by_one_process(tmp_path):
     raw = write_kaggle(tmp_path / "raw")
     with (
-        artifacts.lock(tmp_path / "outputs" / "smoke"),
+        files.lock(tmp_path / "outputs" / "smoke"),
         pytest.raises(UserError, match=rf"in use by another process \(process {os.getpid()}\).* --run NAME"),
     ):
         call("00_prepare", "--preset", "smoke", "--work", tmp_path, "--data", raw, *TINY)
@@ -189,7 +189,7 @@ def test_a_run_is_worked_on_by_one_process(tmp_path):
 
 def test_a_place_without_permission_is_one_line(tmp_path, monkeypatch):
     raw = write_kaggle(tmp_path / "raw")
-    monkeypatch.setattr(artifacts.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(files.os, "access", lambda *_: False)  # root may write anywhere
     with pytest.raises(
         UserError, match=r"outputs/smoke: no permission to write there; name a folder .* --work"
     ):
@@ -232,7 +232,7 @@ def test_rare_classes_can_be_left_out(tmp_path):
     raw = write_kaggle(tmp_path / "raw", train=40)
     everything(tmp_path, "--preset", "smoke", "--data", raw, *TINY, "split.rare_class_minimum=0.22")
     run = tmp_path / "outputs" / "smoke"
-    assert artifacts.read_json(run / "statistics.json")["classes"] == [0, 1, 2, 3]  # Cytosol: 8 of 40
+    assert files.read_json(run / "statistics.json")["classes"] == [0, 1, 2, 3]  # Cytosol: 8 of 40
     assert len(pd.read_csv(run / "split.csv")) == 32
     table = predictions.load(run / "predictions" / "baseline" / "test.npz")
     assert (table.probabilities_NC[:, :4] > 0).all() and not table.probabilities_NC[:, 4:].any()
@@ -283,9 +283,7 @@ def test_output_that_is_piped_has_plain_lines(smoke):
 def test_memory_of_the_cache_is_that_of_an_image_not_of_a_shard(tmp_path):
     raw = write_kaggle(tmp_path / "raw", train=80, size=128)
     tracemalloc.start()
-    arrays.build(
-        raw, tmp_path / "cache", "train", [f"a{row:02d}" for row in range(80)], (128,), 80, workers=1
-    )
+    cache.build(raw, tmp_path / "cache", "train", [f"a{row:02d}" for row in range(80)], (128,), 80, workers=1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     shard = (tmp_path / "cache" / "train_128" / "00000.npy").stat().st_size
@@ -444,11 +442,11 @@ def test_networks_trained_at_once_say_the_same(tmp_path):
 def test_two_processes_do_not_train_one_network(tmp_path):
     options = prepared(tmp_path)
     with (
-        artifacts.lock(weights(tmp_path, "stage_1").parent),
+        files.lock(weights(tmp_path, "stage_1").parent),
         pytest.raises(UserError, match="is in use by another process"),
     ):
         call("03_train_hier", *options)
-    with artifacts.lock(tmp_path / "outputs" / "smoke", shared=True):
+    with files.lock(tmp_path / "outputs" / "smoke", shared=True):
         call("03_train_hier", *options, "--network", "stage_1")
         with pytest.raises(UserError, match="is in use by another process"):
             call("04_threshold", *options)

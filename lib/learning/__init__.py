@@ -1,1 +1,1 @@
-"""Networks: from arrays to prediction tables."""
+"""Networks: from cached arrays to predictions."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lib.config import Network
-from lib.images.features import TEN, WEIGHTS
+from lib.features.biological import TEN, WEIGHTS
 
 STANDARD_LIMIT = 5.0  # standard deviations: further out is clipped
 

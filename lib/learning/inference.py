@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader
 
 from lib.config import Training
 from lib.console import Progress
-from lib.learning.dataset import Batch
+from lib.distributed import gather
+from lib.evaluation.metrics import macro_f1
 from lib.learning.devices import autocast
-from lib.learning.distributed import gather
+from lib.learning.loader import Batch
 from lib.learning.losses import Loss, probabilities
 from lib.ranks import WORLD
-from lib.results.metrics import macro_f1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Kaggle's files to a checked, cached and split data set; no torch."""

@@ -1,0 +1,1 @@
+"""Predictions to thresholds, scores, ensembles and a submission; no torch, no images."""

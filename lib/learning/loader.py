@@ -1,0 +1,145 @@
+"""Cached rows to batches: uint8 images, features, targets, row numbers, in an order that a seed fixes."""
+
+import itertools
+import signal
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lib.learning.augment import Augmentation, use_one_thread
+from lib.learning.training_data import Source
+from lib.ranks import RANK, WORLD
+
+
+class Batch(NamedTuple):
+    """Some samples; (H, W, K) images are uint8, channel order R G B Y."""
+
+    images_BHWK: torch.Tensor
+    features_BF: torch.Tensor
+    targets_BC: torch.Tensor
+    rows_B: torch.Tensor
+
+
+class SampleDataset(Dataset):
+    """The samples of a source by (epoch, row).
+
+    The index carries the epoch, so that augmentation differs from epoch to epoch in worker
+    processes too.
+    """
+
+    def __init__(self, source: Source, augmentation: Augmentation | None = None):
+        self.source, self.augmentation = source, augmentation
+
+    def __getitem__(self, index: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Return image_HWK uint8, features_F and target_C float32, and row."""
+        epoch, row = index
+        image_HWK = self.source.array[row]
+        if self.augmentation is not None:
+            image_HWK = self.augmentation(image_HWK, epoch, row)
+        truth_NC = self.source.truth_NC
+        target_C = np.zeros(0, np.float32) if truth_NC is None else truth_NC[row].astype(np.float32)
+        return image_HWK, self.source.features_NF[row], target_C, row
+
+
+class EpochSampler(Sampler):
+    """Batches of (epoch, row): shuffled by (seed, epoch), or in order without a seed.
+
+    Where several processes train together, each gets its part of every batch. A last batch too small
+    to give each process two samples is joined to the one before it when shuffled: batch normalisation
+    cannot train on one.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+    batch_size : int
+        Samples of a batch, over all processes.
+    seed : int or None
+    weight_N : ndarray of float, or None
+        Chance of each row to be drawn, with replacement; without it, each comes once an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that is drawn next.
+    first : int
+        The batch of it that comes first: those before are passed over.
+    """
+
+    def __init__(
+        self, rows: np.ndarray, batch_size: int, seed: int | None, weight_N: np.ndarray | None = None
+    ) -> None:
+        self.rows, self.batch_size, self.seed, self.weight_N = np.asarray(rows), batch_size, seed, weight_N
+        self.epoch = self.first = 0
+        self._edges = [*range(0, len(self.rows), self.batch_size), len(self.rows)]
+        if self.seed is not None and len(self._edges) > 2 and self._edges[-1] - self._edges[-2] < 2 * WORLD:
+            del self._edges[-2]
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1 - self.first
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples of each batch of an epoch, over all processes."""
+        return np.diff(self._edges).tolist()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        rows = self.rows
+        if self.seed is not None:
+            random = np.random.default_rng([self.seed, self.epoch])
+            if self.weight_N is None:
+                rows = random.permutation(rows)
+            else:
+                rows = random.choice(rows, len(rows), p=self.weight_N / self.weight_N.sum())
+        for start, end in list(itertools.pairwise(self._edges))[self.first :]:
+            mine = rows[start:end][RANK::WORLD]
+            if len(mine):  # not so at the end of an evaluation
+                yield [(self.epoch, int(row)) for row in mine]
+
+
+def rarity(truth_NC: np.ndarray) -> np.ndarray:
+    """Return how likely each sample should be drawn: the root of its rarest class's inverse frequency.
+
+    Shape (N,), float64; samples without a class of any weigh like the most frequent class.
+    """
+    weight_C = 1 / np.sqrt(np.maximum(truth_NC.sum(axis=0), 1))
+    return np.maximum((truth_NC * weight_C).max(axis=1), weight_C.min())
+
+
+def make_loader(
+    source: Source,
+    rows: np.ndarray,
+    batch_size: int,
+    workers: int,
+    seed: int | None = None,
+    augmentation: Augmentation | None = None,
+    weight_N: np.ndarray | None = None,
+) -> DataLoader:
+    """Return `Batch`es of the given rows: shuffled where a seed is given, else in their order.
+
+    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N` and is told the epoch.
+    """
+    return DataLoader(
+        SampleDataset(source, augmentation),
+        batch_sampler=EpochSampler(rows, batch_size, seed, weight_N),
+        collate_fn=_collate,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_start_worker,
+        # else it would draw from torch's own, whenever an epoch is begun: dropout would differ after a stop
+        generator=torch.Generator(),
+    )
+
+
+def _start_worker(_number: int) -> None:
+    # Ctrl-C reaches these processes too: it is for the one that trains to say when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_one_thread()
+
+
+def _collate(samples: list[tuple]) -> Batch:
+    *arrays, rows = zip(*samples, strict=True)
+    return Batch(*(torch.from_numpy(np.stack(array)) for array in arrays), torch.tensor(rows))

@@ -1,0 +1,152 @@
+"""Groups of labels that a hierarchy asks for first (Hoogenboom 2019, table 1), and their combinations.
+
+Shape letters: G groups, M combinations of groups.
+"""
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import UserError
+from lib.labels import CLASSES, GROUPS, class_number
+
+Grouping = dict[str, tuple[int, ...]]  # class numbers by group
+
+GROUPINGS: dict[str, Grouping] = {
+    "atlas": GROUPS,
+    # the thesis's suggestion for further research, section 4
+    "two": {
+        "Nucleus": GROUPS["Nucleus"],
+        "Cytoplasm & secretory": tuple(sorted(GROUPS["Cytoplasm"] + GROUPS["Secretory"])),
+    },
+}
+MOST_COMBINED = 6  # groups: 63 combinations
+
+
+def read(name: str) -> Grouping:
+    """Return the grouping that the setting ``hierarchy.grouping`` names.
+
+    Parameters
+    ----------
+    name : str
+        An entry of `GROUPINGS`, or a CSV file with the columns group and label, a row a label; a label is
+        a class's name or number.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it lacks a column, or a label is unknown, in no group or in two, or
+        there are fewer than two groups, or their names cannot be told apart in file names.
+    """
+    if name in GROUPINGS:
+        return _checked(GROUPINGS[name], f"lib/location_groups.py, {name}")
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"hierarchy.grouping={name}: expected {' or '.join(GROUPINGS)}, or a CSV file with the columns "
+            f"group,label"
+        )
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    if not {"group", "label"} <= set(table):
+        raise UserError(f"{path} has the columns {','.join(table)}; expected group,label")
+    group_of: dict[int, str] = {}
+    for row, (group, text) in enumerate(zip(table["group"], table["label"], strict=True)):
+        label = class_number(text)
+        if label is None:
+            raise UserError(
+                f"{path}, line {row + 2}: label {text!r} is none of the 28; expected 0-27 or a name"
+            )
+        if not short(group):
+            raise UserError(f"{path}, line {row + 2}: {CLASSES[label]} has no group's name; expected a word")
+        if label in group_of:
+            raise UserError(
+                f"{path}, line {row + 2}: {CLASSES[label]} is in two groups, {group_of[label]} and {group}; "
+                f"expected one"
+            )
+        group_of[label] = group
+    grouping = {
+        group: tuple(sorted(label for label in group_of if group_of[label] == group))
+        for group in dict.fromkeys(group_of.values())
+    }
+    return _checked(grouping, str(path))
+
+
+def short(group: str) -> str:
+    """Return a group's name for file names: small letters, digits and underscores.
+
+    >>> short("Cytoplasm & secretory")
+    'cytoplasm_secretory'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", group.lower()).strip("_")
+
+
+def membership(truth_NC: np.ndarray, grouping: Grouping) -> np.ndarray:
+    """Tell which groups the samples have a label of: truth_NG, bool."""
+    return np.stack([truth_NC[:, list(labels)].any(axis=1) for labels in grouping.values()], axis=1)
+
+
+def combinations(groups: int) -> np.ndarray:
+    """Return all combinations of at least one group, single ones first, then pairs, and so on.
+
+    For Nucleus, Cytoplasm, Secretory that is N, C, S, NC, NS, CS, NCS: the 7 outputs of the
+    single-label network of Hoogenboom 2019, section 2.3.
+
+    Returns
+    -------
+    ndarray of shape (M, G), bool
+        M is 2 to the power of G, less 1.
+
+    Raises
+    ------
+    UserError
+        If there are more than `MOST_COMBINED` groups.
+    """
+    if groups > MOST_COMBINED:
+        raise UserError(
+            f"{groups} groups have {2**groups - 1:,} combinations, one output each: expected at most "
+            f"{MOST_COMBINED} groups, or --set hierarchy.stage_1=multi_label"
+        )
+    chosen = [set(c) for size in range(1, groups + 1) for c in itertools.combinations(range(groups), size)]
+    return np.array([[group in combination for group in range(groups)] for combination in chosen])
+
+
+def to_combinations(truth_NG: np.ndarray) -> np.ndarray:
+    """Turn groups into one combination a sample: truth_NM, bool; no combination for a sample in no group."""
+    combination_MG = combinations(truth_NG.shape[1])
+    return (truth_NG[:, None, :] == combination_MG[None]).all(axis=2)
+
+
+def from_combinations(probabilities_NM: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turn probabilities of combinations back into groups.
+
+    Returns
+    -------
+    probabilities_NG : ndarray of float32
+        Of each group: the sum over the combinations that hold it.
+    decision_NG : ndarray of bool
+        The groups of the most probable combination, as in Hoogenboom 2019, section 3.
+    """
+    combination_MG = combinations(groups)
+    probabilities_NG = (probabilities_NM @ combination_MG).clip(0, 1).astype(np.float32)
+    return probabilities_NG, combination_MG[probabilities_NM.argmax(axis=1)]
+
+
+def _checked(grouping: Grouping, source: str) -> Grouping:
+    """Return a grouping that puts each of the 28 labels into one of several groups; refuse another."""
+    labels = [label for group in grouping.values() for label in group]
+    missing = [name for label, name in enumerate(CLASSES) if label not in labels]
+    if missing:
+        raise UserError(f"{source}: in no group: {', '.join(missing)}; expected each of the 28 labels in one")
+    if len(labels) > len(CLASSES):
+        raise UserError(f"{source}: a label is in two groups, or is none of 0-27; expected each in one")
+    if len(grouping) < 2:
+        raise UserError(f"{source} has one group, {next(iter(grouping))}: expected at least two")
+    names = [short(group) for group in grouping]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{source}: groups {', '.join(grouping)} need names that differ in letters and digits"
+        )
+    return grouping

@@ -1,0 +1,1 @@
+"""What a run reports: tables, figures and one HTML page."""

@@ -1,0 +1,192 @@
+"""Numbers that the papers print, and ours in the same form beside them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lib.evaluation import predictor_scores
+from lib.report.run_report import Judge
+
+
+class Row(NamedTuple):
+    """A row of Liu, Zhang, Zhou 2018, table 1, or a network of their section 6.3."""
+
+    predictor: str
+    model: str
+    decision: str  # how it decides: a column of the evaluation
+    epochs: int
+    train_loss: float | None
+    validation_loss: float | None
+    score: float  # macro-F1: on Kaggle's public leaderboard in table 1, on validation in section 6.3
+
+
+LIU = (
+    Row("zero_20", "zero initial weight for 4th layer", "fixed", 20, 0.0716, 0.0808, 0.366),
+    Row("zero", "+ threshold", "submitted", 40, 0.0502, 0.0795, 0.387),
+    Row("copied", "pre-trained weight for 4th layer + threshold", "submitted", 40, 0.0499, 0.0795, 0.403),
+    Row("copied_dropout", "+ additional dropout", "submitted", 40, 0.0700, 0.0790, 0.394),
+    Row("copied_tta", "+ TTA, without the dropout", "submitted", 40, 0.0509, 0.0799, 0.401),
+    Row("rgb_512", "RGB, 512 px (section 6.3)", "submitted", 50, None, None, 0.4189),
+    Row("rgb_512_with_ten", "RGB, 512 px + features (section 6.3)", "submitted", 50, None, None, 0.4110),
+)
+
+
+class Ours(NamedTuple):
+    """What a run has found, to stand beside what a paper prints.
+
+    Attributes
+    ----------
+    judge : Judge
+        Of the run.
+    solution : Path
+        As `lib.evaluation.submission.score` takes it.
+    table : DataFrame
+        As `lib.evaluation.predictor_scores.side_by_side` returns it.
+    """
+
+    judge: Judge
+    solution: Path
+    table: pd.DataFrame
+
+    def beside_theirs(self, preset: str) -> list[tuple[str, pd.DataFrame, str]]:
+        """Return the tables of the paper that a preset reproduces: file's name, table, and text to show."""
+        if preset == "liu":
+            judge = self.judge
+            scores = predictor_scores.test_scores(
+                judge.folder, judge.parts.index, self.solution, judge.settings
+            )
+            table = liu_table(judge.folder, scores)
+            return [("table_1", table, describe_liu(table, judge.data))]
+        if preset == "hoogenboom":
+            table = hoogenboom_table(self.table, self.judge.subset)
+            return [("averages", table, describe_hoogenboom(table, self.judge.on))]
+        return []
+
+
+# Hoogenboom 2019, section 3: the baseline's means over its 21 classes, on 20 % of the labelled samples
+HOOGENBOOM = {"macro_precision": 0.6422, "macro_recall": 0.3984, "macro_f1": 0.4749}
+
+
+def hoogenboom_table(table: pd.DataFrame, subset: str) -> pd.DataFrame:
+    """Put every predictor's mean precision, recall and F1 at one threshold beside the thesis's baseline.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `lib.evaluation.predictor_scores.side_by_side` returns it.
+
+    Returns
+    -------
+    DataFrame
+        predictor, macro_precision, macro_recall, macro_f1; the last row is the thesis's.
+    """
+    chosen = table[(table["subset"] == subset) & (table["decision"] == "fixed")]
+    rows = chosen[["predictor", *HOOGENBOOM]]
+    theirs = pd.DataFrame([{"predictor": "Hoogenboom 2019, baseline", **HOOGENBOOM}])
+    return pd.concat([rows, theirs], ignore_index=True)
+
+
+def describe_hoogenboom(table: pd.DataFrame, data: str) -> str:
+    """Return a table of `hoogenboom_table` as lines for the console; `data` says what ours are of."""
+    width = max(map(len, table["predictor"])) + 2
+    lines = [
+        f"means over classes: ours on {data}; theirs on Kaggle's images",
+        f"  {'':<{width}}{'precision':>10}{'recall':>10}{'F1':>10}",
+    ]
+    for row in table.itertuples():
+        means = "".join(f"{getattr(row, column):>10.4f}" for column in HOOGENBOOM)
+        lines.append(f"  {row.predictor:<{width}}{means}")
+    return "\n".join(lines)
+
+
+def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFrame:
+    """Put our numbers beside those of the paper, for every row whose predictor has been evaluated.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    test_scores : dict of float
+        Macro-F1 on the test samples by predictor and way to decide, where the answers are known.
+
+    Returns
+    -------
+    DataFrame
+        predictor, model, then epochs, train_loss and validation_loss of the last epoch, validation_macro_f1
+        and test_macro_f1 of ours, and paper_... of theirs.
+    """
+    rows = []
+    for row in LIU:
+        history_csv = run / "networks" / row.predictor.removesuffix("_tta") / "history.csv"
+        summary_csv = run / "evaluation" / f"{row.predictor}_summary.csv"
+        if not (history_csv.exists() and summary_csv.exists()):
+            continue
+        last = pd.read_csv(history_csv).iloc[-1]
+        summary = pd.read_csv(summary_csv).set_index(["subset", "decision"])
+        rows.append(
+            {
+                "predictor": row.predictor,
+                "model": row.model,
+                "epochs": int(last["epoch"]),
+                "train_loss": last["train_loss"],
+                "validation_loss": last["validation_loss"],
+                "validation_macro_f1": summary.loc[("validation", row.decision), "macro_f1"],
+                "test_macro_f1": test_scores.get((row.predictor, row.decision)),
+                "paper_epochs": row.epochs,
+                "paper_train_loss": row.train_loss,
+                "paper_validation_loss": row.validation_loss,
+                "paper_score": row.score,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def liu_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a table of `liu_table` for people: ours / theirs in every column.
+
+    Macro-F1 is that on the test samples where it is known, else on validation.
+    """
+    return [
+        {
+            "model": row.model,
+            "epochs": f"{row.epochs} / {row.paper_epochs}",
+            "train loss": _pair(row.train_loss, row.paper_train_loss),
+            "validation loss": _pair(row.validation_loss, row.paper_validation_loss),
+            "macro-F1": f"{row.test_macro_f1:.3f} / {row.paper_score:.3f}"
+            if pd.notna(row.test_macro_f1)
+            else f"{row.validation_macro_f1:.3f} / {row.paper_score:.3f}  on validation",
+        }
+        for row in table.itertuples()
+    ]
+
+
+def describe_liu(table: pd.DataFrame, data: str) -> str:
+    """Return a table of `liu_table` as lines for the console; `data` says what ours were measured on."""
+    lines = [f"Liu et al. 2018, table 1: ours on {data} / theirs on Kaggle's images"]
+    lines.append(f"  {'':<46}{'epochs':>10}{'train loss':>18}{'validation loss':>18}{'macro-F1':>16}")
+    for row in liu_pairs(table):
+        score, _, where = row["macro-F1"].partition("  ")
+        cells = f"{row['epochs']:>10}{row['train loss']:>18}{row['validation loss']:>18}{score:>16}"
+        lines.append(f"  {row['model']:<46}{cells}" + f"  {where}" * bool(where))
+    return "\n".join(lines)
+
+
+def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a table of `hoogenboom_table` for people."""
+    names = {"macro_precision": "precision", "macro_recall": "recall", "macro_f1": "F1"}
+    return [
+        {"predictor": row["predictor"], **{name: f"{row[column]:.4f}" for column, name in names.items()}}
+        for row in table.to_dict("records")
+    ]
+
+
+# of the tables of a run that stand beside a paper's, by the names of their files: title, and rows for people
+SHOWN = {
+    "table_1": ("Liu, Zhang, Zhou 2018, table 1: this run / theirs", liu_pairs),
+    "averages": ("Hoogenboom 2019, section 3: means over classes at one threshold", hoogenboom_means),
+}
+
+
+def _pair(ours: float, theirs: float | None) -> str:
+    return f"{ours:.4f} / " + (f"{theirs:.4f}" if pd.notna(theirs) else "-")

@@ -1,1 +1,0 @@
-"""Numbers about predictions: from prediction tables to scores, figures and a submission; knows no torch."""
