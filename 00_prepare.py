@@ -1,6 +1,6 @@
-"""Stage 00: check the images, cache them as arrays, deal the samples to subsets.
+"""Stage 00: check the images, cache them as arrays, split the samples into subsets.
 
-Reads   Kaggle's folder: train.csv, sample_submission.csv, train/, test/ (made first where the
+Reads   Kaggle's folder: train.csv, sample_submission.csv, train/, test/ (simulated first where the
         preset runs on simulated cells)
 Writes  data/cache/<dataset>/ (index.csv, train_<size>/, test_<size>/), and in outputs/<run>/
         split.csv, statistics.json, figures/
@@ -8,84 +8,69 @@ Run     python 00_prepare.py --preset demo
 """
 
 from lib import cli, files
-from lib.console import say
-from lib.data import sample_index
+from lib.console import info
+from lib.run import Run
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--labels-only", action="store_true", help="no images: only the split, for scores made elsewhere"
+        "--labels-only", action="store_true", help="without images: only the split, for external predictions"
     )
-    run = cli.begin(parser, argv)
-    from lib.data import cache, kaggle, splits
-    from lib.figures import data_and_training
-    from lib.simulation import dataset  # these and their packages take seconds
-
-    data = run.config.data
-    with run.hold():
-        bad = []
-        with run.engine():
-            if run.simulated:
-                dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
-            index = sample_index.Index(
-                *kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
-            )
-            sizes = () if run.options.labels_only else data.sizes
-            for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
-                bad += cache.build(
-                    run.source, run.cache, subset, ids, sizes, data.shard_rows, run.workers, run.force
-                )
-        sample_index.write_index(run.index, index)
-        kaggle.refuse_bad_images(bad, run.bad_images, data.max_bad_images)
-        say(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
-
-        cached = {size: cache.ShardedArray(run.array("train", size)) for size in sizes}
-        inputs = cli.prints(run.index) | {array.folder.name: array.fingerprint() for array in cached.values()}
-        step = run.step("00_prepare", ["split"], inputs, [run.split, run.statistics])
-        done = step.done(run.force)
-        run.remember()
-        if done:
-            return say(f"split and figures in {run.folder} are up to date")
-        classes, rows = splits.choose(index, {image.id for image in bad}, run.config.split)
-        split = splits.make_split(
-            [index.train_ids[row] for row in rows], index.truth_NC[rows], run.config.split
+    run = cli.start(parser, argv)
+    with run.lock():
+        index, bad_ids, arrays = prepare_images(run)
+        images = {array.folder.name: array.fingerprint() for array in arrays.values()}
+        done = run.once(
+            "00_prepare",
+            lambda _step: split_samples(run, index, bad_ids, arrays),
+            settings=["split"],
+            inputs=files.fingerprints(run.index) | images,
+            outputs=[run.split, run.statistics],
         )
-        train_rows = rows[(split["subset"] == "train").to_numpy()]
-        files.write_text(run.split, split.to_csv(index=False))
-        files.write_json(
-            run.statistics,
-            {
-                "classes": classes.tolist(),
-                "channels": {
-                    str(size): array.channel_statistics(train_rows) for size, array in cached.items()
-                },
-            },
-        )
-        counts = split["subset"].value_counts()
-        dealt = ", ".join(f"{counts[name]:,} {name}" for name in sample_index.SUBSETS if name in counts)
-        say("split: " + dealt
-            + f"; {len(classes)} classes")  # fmt: skip
+        run.save_invocation()
+    info(f"split and figures in {run.folder}" + " are up to date" * (not done))
 
-        truth_NC = index.truth_NC[rows]
-        data_and_training.class_counts(
-            run.figure("class_counts"), splits.count_classes(truth_NC, split), run.data_name
-        )
-        data_and_training.labels_per_sample(run.figure("labels_per_sample"), truth_NC, run.data_name)
-        if cached:
-            shown = rows[splits.varied_rows(truth_NC, 6)]
-            images = [cached[max(cached)][row] for row in shown]
-            names = [data_and_training.label_names(index.truth_NC[row]) for row in shown]
-            data_and_training.contact_sheet(run.figure("samples"), images, names, run.data_name)
-        if run.simulated:
-            examples = dataset.class_gallery(256, run.config.simulation.seed)
-            data_and_training.class_gallery(
-                run.figure("classes"),
-                examples,
-                "Simulated cells: one example of each class, brightened for display",
-            )
-        step.finish()
-        say(f"figures in {run.folder / 'figures'}")
+
+def prepare_images(run: Run) -> tuple:
+    """Simulate where needed, decode and cache; return the index, ids without usable images, and arrays."""
+    from lib.data import cache, kaggle, sample_index  # these and their packages take seconds
+    from lib.simulation import dataset
+
+    data, bad = run.config.data, []
+    sizes = () if run.options.labels_only else data.sizes
+    with run.backend():
+        if run.generates_data:
+            dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
+        labels, test_ids = kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
+        index = sample_index.SampleIndex(*labels, test_ids)
+        for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
+            how = (sizes, data.shard_rows, run.workers, run.force)
+            bad += cache.build(run.source, run.cache, subset, ids, *how)
+    sample_index.write_index(run.index, index)
+    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images)
+    info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
+    arrays = {size: cache.ShardedArray(run.array("train", size)) for size in sizes}
+    return index, {image.id for image in bad}, arrays
+
+
+def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
+    """Write the split and the channel statistics of its training samples; draw the data."""
+    from lib.data import run_data, sample_index, splits
+    from lib.report import data_figures
+
+    classes, rows = splits.select_samples(index, bad_ids, run.config.split)
+    ids = [index.train_ids[row] for row in rows]
+    split = splits.make_split(ids, index.truth_NC[rows], run.config.split)
+    files.write_text(run.split, split.to_csv(index=False))
+    _, folds = run_data.read_split(run.split, index)
+    channels = {
+        size: [array.channel_statistics(fold.train) for fold in folds] for size, array in arrays.items()
+    }
+    run_data.write_statistics(run.statistics, classes, channels)
+    counts = split["subset"].value_counts().reindex(sample_index.SUBSETS).dropna().astype(int)
+    info("split: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f"; {len(classes)} classes")
+    data_figures.draw(run, index, rows, split, arrays)
 
 
 if __name__ == "__main__":

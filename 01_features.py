@@ -1,4 +1,4 @@
-"""Stage 01: measure every sample's biological features, and show what they tell of the classes.
+"""Stage 01: compute every sample's biological features, and show how they separate the classes.
 
 Reads   data/cache/<dataset>/ (index.csv, train_<size>/, test_<size>/)
 Writes  data/cache/<dataset>/features_<size>_<denoise>_<columns>/features.csv, and in outputs/<run>/
@@ -7,45 +7,50 @@ Run     python 01_features.py --preset demo
 """
 
 from lib import cli, files
-from lib.console import say
-from lib.data import sample_index
+from lib.console import info
+from lib.run import Run
 
 
 def main(argv: list[str] | None = None) -> None:
-    run = cli.begin(cli.parser(__doc__), argv)
+    run = cli.start(cli.parser(__doc__), argv)
+    from lib.data import sample_index  # this and the following take seconds to import
     from lib.data.cache import ShardedArray
-    from lib.features import class_separation
-    from lib.features import table as feature_table  # these and their packages take seconds
-    from lib.figures import data_and_training
+    from lib.features import table as feature_table
 
     settings, size = run.config.features, run.config.feature_size
-    with run.hold():
+    with run.lock():
         index = sample_index.read_index(run.index)
-        arrays = {part: ShardedArray(run.array(part, size)) for part in ("train", "test")}
-        inputs = cli.prints(run.index) | {a.folder.name: a.fingerprint() for a in arrays.values()}
-        separation_csv = run.folder / "evaluation" / "features.csv"
-        shards = [task.path for task in feature_table.all_tasks(arrays, run.features.parent, settings)]
-        step = run.step("01_features", ["features"], inputs, [run.features, separation_csv, *shards])
-        if step.done(run.force):
-            return say(f"features of {len(index.train_ids) + len(index.test_ids):,} samples are up to date\n"
-                       f"features: {run.features}")  # fmt: skip
-        with run.engine():
-            table = feature_table.build(arrays, index, run.features.parent, settings, run.workers, run.force)
-        unsaid = ", ".join(f"{name} {count:,}" for name, count in table.isna().sum().items() if count)
-        say(f"{len(table.columns)} features of {len(table):,} samples")
-        say(f"left empty where there was nothing to measure: {unsaid or 'none'}")
+        arrays = {subset: ShardedArray(run.array(subset, size)) for subset in ("train", "test")}
+        shards = [shard.path for shard in feature_table.feature_shards(arrays, run.features.parent, settings)]
+        done = run.once(
+            "01_features",
+            lambda _step: compute_features(run, index, arrays),
+            settings=["features"],
+            inputs=files.fingerprints(run.index) | {a.folder.name: a.fingerprint() for a in arrays.values()},
+            outputs=[run.features, run.evaluation("features"), *shards],
+        )
+    if not done:
+        info(f"features of {len(index.train_ids) + len(index.test_ids):,} samples are up to date")
+    info(f"features: {run.features}")
 
-        labelled = table.iloc[: len(index.train_ids)]
-        by_class = class_separation.by_class(labelled, index.truth_NC)
-        files.write_text(separation_csv, by_class.round(6).to_csv())
-        data_and_training.features_by_class(
-            run.figure("features_by_class"), by_class, index.truth_NC, run.data_name
-        )
-        data_and_training.features_by_group(
-            run.figure("features_by_group"), labelled, index.truth_NC, run.data_name
-        )
-        step.finish()
-        say(f"figures in {run.folder / 'figures'}\nfeatures: {run.features}")
+
+def compute_features(run: Run, index, arrays: dict) -> None:
+    """Compute the features; score and draw how well each separates the classes."""
+    from lib.features import class_separation
+    from lib.features import table as feature_table
+    from lib.figures import data_and_training as figures
+
+    folder, settings = run.features.parent, run.config.features
+    with run.backend():
+        table = feature_table.build(arrays, index, folder, settings, run.workers, run.force)
+    undefined = ", ".join(f"{name} {count:,}" for name, count in table.isna().sum().items() if count)
+    info(f"{len(table.columns)} features of {len(table):,} samples; undefined values: {undefined or 'none'}")
+    labelled = table.iloc[: len(index.train_ids)]
+    by_class = class_separation.by_class(labelled, index.truth_NC)
+    files.write_text(run.evaluation("features"), by_class.round(6).to_csv())
+    figures.features_by_class(run.figure("features_by_class"), by_class, index.truth_NC, run.data_name)
+    figures.features_by_group(run.figure("features_by_group"), labelled, index.truth_NC, run.data_name)
+    info(f"figures in {run.folder / 'figures'}")
 
 
 if __name__ == "__main__":

@@ -1,34 +1,38 @@
-"""Stage 02: train the preset's networks and let each predict every subset.
+"""Stage 02: train the preset's networks and predict every subset with each.
 
 Reads   data/cache/<dataset>/ (arrays, features.csv where a network takes them), and of outputs/<run>/
         split.csv, statistics.json
-Writes  outputs/<run>/networks/<network>/ (weights.pt, history.csv), figures/training_<network>.png,
-        predictions/<network>/{train,validation,holdout,test}.npz
+Writes  outputs/<run>/networks/<network>/ (model.json, weights.safetensors, history.csv; with folds in
+        fold_<k>/), figures/training_<network>.png,
+        predictions/<network>/{train,validation,holdout,test}.npz and predictor.json
 Run     python 02_train_cnn.py --preset demo
 """
 
-from lib import cli
+from lib import cli, distributed
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.network_parser(__doc__)
     parser.add_argument(
-        "--find-lr", action="store_true", help="only show the loss over growing learning rates"
+        "--find-lr", action="store_true", help="only plot the loss over a growing learning rate"
     )
-    run = cli.begin(parser, argv)
-    names = run.chosen(run.config.networks)
-    from lib import distributed
-    from lib.learning import run_tasks, task
+    run = cli.start(parser, argv)
+    names = run.selected(run.config.networks)
+    from lib.data.run_data import RunData  # this and the following take seconds to import
+    from lib.learning import run_tasks, task, training_data
 
-    with distributed.processes(), run.hold(shared=True):
-        known = [task.of_classes(name, run.of_network(name)) for name in names]
+    with distributed.process_group(), run.lock(shared=True):
+        data, tasks = RunData.read(run), []
+        for name in names:
+            own = run.for_network(name)
+            tasks.append(task.of_all_classes(name, own, training_data.TrainingData.read(own, data)))
         if not run.options.find_lr:
-            return run_tasks.carry_out_all(known, run, "02_train_cnn", argv)
+            return run_tasks.run_tasks(tasks, "02_train_cnn")
         from lib.learning import lr_finder
 
-        for one in known:
+        for one in tasks:
             if one.run.config.is_network:
-                lr_finder.show(one)
+                lr_finder.find_and_draw(one)
 
 
 if __name__ == "__main__":

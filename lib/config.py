@@ -1,19 +1,20 @@
-"""Every setting that a run may have: what it means, which values it takes, what contradicts what.
+"""Every setting of a run: its meaning, its valid values, and which settings contradict each other.
 
-Settings are grouped by what they decide, so that each stage can name the groups that its result
-depends on. `lib.presets` holds their values.
+Settings are grouped into sections, so that each step can name the sections that its result depends on. All
+values are validated on construction (`lib.settings`), whether they come from ``--set`` or from a preset
+written in Python. `lib.presets` holds the values.
 """
 
 import dataclasses
-import difflib
-import types
+import re
 import typing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.errors import UserError
+from lib.settings import Section, check_value, convert, format_value, nearest, setting, type_name
 
-# what `lib.learning.losses` knows; named here, where torch is not to be loaded
+# implemented in `lib.learning.losses`; listed here, where torch must not be loaded
 LOSSES = (
     "bce",
     "soft_margin",
@@ -23,241 +24,272 @@ LOSSES = (
 )
 
 
-def setting(
-    default: Any,
-    meaning: str,
-    choices: tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    """Declare a field of a settings group with what it means and which values it takes."""
-    return field(default=default, metadata=dict(meaning=meaning, choices=choices, low=low, high=high))
-
-
 @dataclass(frozen=True)
-class Simulation:
-    """The simulated cells that a preset runs on; none where it reads Kaggle's files."""
+class Simulation(Section):
+    """The simulated cells of a preset; none where it reads Kaggle's files."""
 
     name: str = setting("", "folder in data/ for the simulated cells; empty: the preset reads Kaggle's files")
     train_samples: int = setting(0, "labelled samples", low=0)
-    test_samples: int = setting(0, "samples without a label", low=0)
-    size: int = setting(512, "side of an image in pixels", low=32)
-    visibility: float = setting(1.0, "how plainly patterns show; 1 is as in real images", low=1.0, high=10.0)
-    seed: int = setting(2018, "decides every cell", low=0)
+    test_samples: int = setting(0, "samples of the test set", low=0)
+    size: int = setting(512, "side of the images in pixels", low=32)
+    visibility: float = setting(1.0, "how clearly patterns show; 1: as in real images", low=1.0, high=10.0)
+    seed: int = setting(2018, "seed of all cells", low=0)
 
 
 @dataclass(frozen=True)
-class Data:
-    """The cached arrays, shared by all runs on the same images."""
+class Data(Section):
+    """The cached arrays, which all runs on the same images share."""
 
     sizes: tuple[int, ...] = setting((512,), "sides of the cached arrays in pixels", low=16, high=4096)
-    shard_rows: int = setting(256, "samples in a file of the cache, the unit of work", low=1)
-    max_bad_images: int = setting(0, "samples with a missing or broken file to go on without", low=0)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which labelled samples train, tune and judge."""
-
-    validation: float = setting(0.2, "share of samples that tunes; not used with folds", low=0, high=0.9)
-    holdout: float = setting(0.0, "share of samples that only evaluation touches", low=0, high=0.9)
-    folds: int = setting(0, "parts for cross-validation; 0: one split by the shares above", low=0, high=50)
-    fold: int = setting(0, "which part is the validation subset", low=0)
-    rare_class_minimum: float = setting(
-        0.0, "samples with a class rarer than this share are left out (Hoogenboom: 0.01)", low=0, high=0.5
+    shard_rows: int = setting(256, "samples per file of the cache, the unit of work", low=1)
+    max_bad_images: int = setting(
+        0, "samples with a missing or damaged image to tolerate; they are left out", low=0
     )
-    seed: int = setting(0, "decides the split", low=0)
 
 
 @dataclass(frozen=True)
-class Features:
-    """The biological features that stage 01 measures."""
+class Split(Section):
+    """Which labelled samples are used for training, validation and evaluation."""
 
-    size: int = setting(0, "side of the arrays that are measured; 0: the largest of data.sizes", low=0)
+    validation: float = setting(
+        0.2, "share of samples for early stopping and thresholds; unused with folds", low=0, high=0.9
+    )
+    holdout: float = setting(0.0, "share of samples used only for evaluation", low=0, high=0.9)
+    folds: int = setting(1, "number of cross-validation folds; 1: a single split", low=1, high=50)
+    rare_class_minimum: float = setting(
+        0.0, "leave out samples with a class rarer than this share (Hoogenboom: 0.01)", low=0, high=0.5
+    )
+    seed: int = setting(0, "seed of the split", low=0)
+
+
+@dataclass(frozen=True)
+class Features(Section):
+    """The biological features that stage 01 computes."""
+
+    size: int = setting(
+        0, "side of the arrays that they are computed on; 0: the largest of data.sizes", low=0
+    )
     denoise: str = setting(
         "fast", "adaptive Wiener filter, or the paper's non-local means, 10 times slower", ("fast", "paper")
     )
-    columns: str = setting("ten", "the ten of Liu et al. 2018, or those and ten more", ("ten", "all"))
+    columns: str = setting(
+        "ten", "the ten of Liu et al. 2018, or those and ten additional ones", ("ten", "all")
+    )
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Section):
     """What is trained."""
 
     kind: str = setting(
-        "network", "a network, or gradient boosted trees on the features alone", ("network", "trees")
+        "network", "a neural network, or gradient boosted trees on the features alone", ("network", "trees")
     )
-    architecture: str = setting("resnet34", "a timm model by name")
-    channels: str = setting("RGBY", "what it sees: all channels, or no yellow", ("RGBY", "RGB"))
+    architecture: str = setting("resnet34", "name of a timm model")
+    channels: str = setting("RGBY", "input channels: all, or all but yellow", ("RGBY", "RGB"))
     normalisation: str = setting(
         "standard",
-        "of the input: by the training rows' mean and deviation, or to [0, 1] (Hoogenboom)",
+        "of the input: by mean and std of the training images, or to [0, 1] (Hoogenboom)",
         ("standard", "unit"),
     )
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
-    weights_file: str = setting("", "pretrained: take them from this file instead of the hub")
+    weights_file: str = setting("", "pretrained: load the weights from this file instead of the hub")
     fourth_channel: str = setting(
         "timm",
-        "yellow's first weights: timm's own, zero, or copied from blue (Liu)",
+        "initial weights of the yellow channel: timm's own, zero, or copied from blue (Liu)",
         ("timm", "zero", "copy"),
     )
-    dropout: float = setting(
-        0.0, "share of the representation dropped before the last layer", low=0, high=0.95
-    )
+    dropout: float = setting(0.0, "dropout rate before the last layer", low=0, high=0.95)
     features: str = setting(
-        "none", "features of stage 01 that are joined to its representation", ("none", "ten", "all")
+        "none", "features of stage 01 to concatenate with the pooled representation", ("none", "ten", "all")
     )
     feature_scaling: str = setting(
-        "minmax", "to [0, 1], or standardised; both on the training rows", ("minmax", "standard")
+        "minmax", "of features: to [0, 1], or standardised; fitted on training rows", ("minmax", "standard")
     )
     feature_weights: str = setting(
         "paper",
-        "weights of the scaled features: of Liu et al. 2018, section 5.2, or equal",
+        "weights of the scaled features: those of Liu et al. 2018, section 5.2, or equal",
         ("paper", "equal"),
     )
-    feature_factor: float = setting(1.0, "of all scaled and weighted features", low=0, high=1000)
+    feature_factor: float = setting(
+        1.0, "factor that all scaled and weighted features are multiplied by", low=0, high=1000
+    )
     fusion_width: int = setting(
-        256, "outputs of the layer after joining, and of the first layer of a joint hierarchy's heads", low=1
+        256,
+        "outputs of the fusion layer, and of the first layer of the heads of a joint hierarchy network",
+        low=1,
     )
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Section):
     """How it is trained."""
 
     size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
     epochs: int = setting(20, "passes over the training samples", low=1)
-    batch_size: int = setting(32, "samples a step", low=2)
-    learning_rate: float = setting(1e-3, "highest rate of the schedule", low=1e-8, high=10)
+    batch_size: int = setting(32, "samples per batch", low=2)
+    learning_rate: float = setting(1e-3, "highest learning rate of the schedule", low=1e-8, high=10)
     schedule: str = setting(
         "cyclical",
-        "how the rate goes: triangles (Liu), torch's one-cycle or cosine, or constant",
+        "of the learning rate: triangular cycles (Liu), torch's one-cycle or cosine, or constant",
         ("cyclical", "one_cycle", "cosine", "constant"),
     )
-    cycle_epochs: float = setting(20.0, "cyclical: epochs from rate 0 over the peak and back to 0", low=0.01)
+    cycle_epochs: float = setting(
+        20.0, "cyclical: epochs of a cycle, from rate 0 over the peak and back to 0", low=0.01
+    )
     cycle_growth: float = setting(
-        1.0, "cyclical: each cycle is so many times longer than the last", low=1, high=10
+        1.0, "cyclical: how many times longer each cycle is than the one before", low=1, high=10
     )
     early_stopping: int = setting(
         0,
-        "epochs without a new best before a tenth of the rate, then before the end; 0: off (Hoogenboom: 6)",
+        "epochs without improvement until the rate is divided by ten, and as many until training stops; "
+        "0: off (Hoogenboom: 6)",
         low=0,
     )
     loss: str = setting(
         "bce",
-        "what is minimised; soft_margin equals bce; cross_entropy is for one class a sample",
+        "the loss; soft_margin equals bce; cross_entropy is for one class per sample",
         LOSSES,
     )
     class_weights: str = setting(
-        "none", "of the losses: none, by inverse frequency, by its root", ("none", "balanced", "root")
+        "none",
+        "of the loss: none, inversely proportional to class frequency, or to its square root",
+        ("none", "balanced", "root"),
     )
-    label_smoothing: float = setting(0.0, "share by which targets are drawn from yes and no", low=0, high=0.5)
+    label_smoothing: float = setting(
+        0.0, "label smoothing: share by which targets move towards 1/2", low=0, high=0.5
+    )
     sampling: str = setting(
-        "all", "all samples once an epoch; rare: drawn, those of rare classes more often", ("all", "rare")
+        "all",
+        "every sample once per epoch, or drawn at random with rare classes more often",
+        ("all", "rare"),
     )
-    weight_decay: float = setting(0.01, "of AdamW", low=0, high=1)
-    clip_gradient: float = setting(0.0, "largest norm of the gradient; 0: not clipped", low=0)
-    accumulate: int = setting(1, "batches whose gradients make one step", low=1)
+    weight_decay: float = setting(0.01, "weight decay of AdamW", low=0, high=1)
+    clip_gradient: float = setting(0.0, "largest norm of the gradient; 0: no clipping", low=0)
+    accumulate: int = setting(1, "batches whose gradients are accumulated for one step", low=1)
     ema_decay: float = setting(
-        0.0, "of a moving average of the weights, judged and kept; 0: none", low=0, high=0.99999
+        0.0,
+        "decay of an exponential moving average of the weights, which is evaluated and kept; 0: none",
+        low=0,
+        high=0.99999,
     )
     augmentation: str = setting(
-        "flips_affine", "changes of training images", ("none", "flips", "flips_affine")
+        "flips_affine",
+        "random changes of training images: none, flips and quarter rotations, or also affine transforms",
+        ("none", "flips", "flips_affine"),
     )
-    tta: bool = setting(False, "predict also the mean over the eight flips and turns, as <network>_tta")
+    tta: bool = setting(
+        False, "add a predictor <network>_tta, the mean over the eight flips and quarter rotations"
+    )
     precision: str = setting(
         "auto",
-        "float32, or where the device is quick at it bfloat16, or on older GPUs float16",
+        "auto: bfloat16 where the device is fast at it, float16 on older GPUs, else float32",
         ("auto", "float32", "bfloat16", "float16"),
     )
-    compile: bool = setting(False, "let torch.compile make the network quicker; starts slower")
+    compile: bool = setting(False, "compile the network with torch.compile: faster steps, a slower start")
     checkpoint_steps: int = setting(0, "steps between two checkpoints within an epoch; 0: none", low=0)
     keep: str = setting(
         "validation_loss",
-        "the epoch whose weights are kept is the best by this",
+        "which epoch's weights are kept: lowest validation loss, highest macro-F1, or the last epoch's",
         ("validation_loss", "macro_f1", "last"),
     )
-    seed: int = setting(0, "decides first weights, order, augmentation and dropout", low=0)
+    seed: int = setting(0, "seed of initial weights, order of samples, augmentation and dropout", low=0)
 
 
 @dataclass(frozen=True)
-class Hierarchy:
-    """What stage 03 trains: networks that ask for groups of labels first, then for labels."""
+class Hierarchy(Section):
+    """What stage 03 trains: networks that predict location groups first, then the classes within them."""
 
     train: str = setting(
         "none",
-        "nothing; a network for the groups and one for each group's labels (Hoogenboom); "
-        "one network with a head a group; or both",
+        "nothing; a network for the location groups and one for the classes of each group (Hoogenboom); "
+        "one network with a head per group; or both",
         ("none", "stages", "joint", "all"),
     )
     grouping: str = setting(
         "atlas",
-        "the atlas's three groups; two, with cytoplasm and secretory as one; or a CSV file: group,label",
+        "location groups: the atlas's three; two, with cytoplasm and secretory merged; or a CSV file with "
+        "the columns group,label",
     )
     stage_1: str = setting(
         "multi_label",
-        "an output for each group, or for each combination of groups; with both, the former routes",
+        "an output per group, or per combination of groups; with both, the multi-label one routes",
         ("multi_label", "single_label", "both"),
     )
     other: str = setting(
         "without",
-        "stage 2 without or with an output and samples for what is not of the group, or both",
+        "stage 2 without or with an output and samples for 'none of this group', or both variants",
         ("without", "with", "both"),
     )
-    transfer: bool = setting(True, "stage 2 starts from stage 1's weights")
+    transfer: bool = setting(True, "initialise stage 2 with the weights of stage 1")
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """From probabilities to yes and no."""
+class Threshold(Section):
+    """From probabilities to decisions."""
 
     method: str = setting(
         "expected_f1",
-        "one for all (fixed); the optimum of F1 on validation, class by class (f1), for all classes together "
-        "(global), between these (shrunk), or of parts of validation (cross_validated); by how frequent a "
-        "class is (frequency); the optimum of the F1 that is expected where it is applied (expected_f1)",
-        ("fixed", "f1", "global", "shrunk", "cross_validated", "frequency", "expected_f1"),
+        "one for all classes (fixed); the best F1 on validation for each class (f1), for all classes "
+        "together (global), or between the two (shrunk); from class frequencies (frequency); the best "
+        "expected F1 on the set they are applied to (expected_f1)",
+        ("fixed", "f1", "global", "shrunk", "frequency", "expected_f1"),
     )
     fixed: float = setting(
-        0.5, "used by fixed, and by f1 for a class without a validation sample", low=0, high=1
+        0.5, "used by fixed, and by f1 for a class without a positive validation sample", low=0, high=1
     )
     shrinkage: float = setting(
-        10.0, "shrunk: validation samples of a class that weigh as much as all classes together", low=0
+        10.0,
+        "shrunk: positive validation samples at which a class's own threshold and the global one have "
+        "equal weight",
+        low=0,
     )
     calibration: str = setting(
         "class",
-        "of probabilities for expected_f1 and estimated frequencies: none, class by class, or all alike",
+        "of probabilities, for expected_f1 and estimated frequencies: none, per class, or one for all",
         ("none", "class", "pooled"),
     )
     frequencies: str = setting(
         "training",
-        "of the classes, for frequency and expected_f1: as in training, estimated where they are applied, "
-        "or a CSV file: class,frequency",
+        "of the classes, for frequency and expected_f1: training, estimated (on the set they are applied "
+        "to), or a CSV file with the columns class,frequency",
     )
     max_labels: int = setting(
-        0, "most labels of a sample, those furthest above their thresholds; 0: any", low=0
+        0, "most labels per sample, those furthest above their thresholds; 0: no limit", low=0
     )
-    consistent: bool = setting(False, "only labels of groups that the hierarchy's stage 1 says yes to")
+    consistent: bool = setting(False, "allow only labels of groups that the hierarchy's stage 1 predicts")
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Which predictors are joined to one more, called ensemble."""
+class Ensemble(Section):
+    """Which predictors are combined into one more, named ensemble."""
 
     members: str = setting("none", "none, all, or names of predictors separated by commas")
     method: str = setting(
         "mean",
-        "mean of probabilities; of ranks; or of probabilities with weights learnt on validation",
+        "mean of probabilities, mean of ranks, or mean of probabilities with weights learned on validation",
         ("mean", "rank_mean", "weighted"),
     )
 
 
 @dataclass(frozen=True)
 class Config:
-    """One preset: a name, what it is for, and its settings by group.
+    """A preset: its name, its purpose, and its settings by section.
 
-    `networks` names what stage 02 trains, each with the overrides that make it differ; `parts` does so for
-    the hierarchy's networks of stage 03; `overrides` are those of the command line.
+    Attributes
+    ----------
+    purpose, cost, score : str
+        Lines of ``--help``: what it is for, what it takes, what it reaches.
+    networks : dict of tuple of str
+        The networks of stage 02 by name, each with its ``section.field=value`` overrides.
+    hierarchy_networks : dict of tuple of str
+        Overrides of the networks of stage 03, by kind (`HIERARCHY_NETWORKS`).
+    overrides : tuple of str
+        Those of the command line, which take precedence.
+
+    Raises
+    ------
+    UserError
+        If settings contradict each other.
     """
 
     name: str
@@ -274,108 +306,138 @@ class Config:
     threshold: Threshold = Threshold()
     ensemble: Ensemble = Ensemble()
     networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hierarchy_networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
 
-    def of_network(self, name: str) -> "Config":
-        """Return the settings of one of the networks; what the command line says is stronger."""
+    def __post_init__(self) -> None:
+        _check_names(self)
+        _check_sizes(self)
+        _check_network(self)
+        _check_split(self.split)
+
+    def for_network(self, name: str) -> "Config":
+        """Return the settings of one of the networks of stage 02."""
         return override(self, self.networks[name])
 
-    def of_part(self, name: str) -> "Config":
-        """Return the settings of one of the hierarchy's networks: of `PARTS`."""
-        own = override(self, self.parts.get(name, ()))
-        if name == "stage_1_single":  # one combination of groups a sample
+    def for_hierarchy_network(self, kind: str) -> "Config":
+        """Return the settings of one kind of the hierarchy's networks.
+
+        Parameters
+        ----------
+        kind : str
+            One of `HIERARCHY_NETWORKS`.
+
+        Raises
+        ------
+        UserError
+            If they contradict each other, or select trees instead of a network.
+        """
+        own = override(self, self.hierarchy_networks.get(kind, ()))
+        if not own.is_network:
+            raise UserError(f"hierarchy.train={own.hierarchy.train} needs networks, not network.kind=trees")
+        if kind == "stage_1_single":  # one combination of groups per sample
             own = replace(own, training=replace(own.training, loss="cross_entropy"))
         return own
 
     @property
     def is_network(self) -> bool:
-        """Whether a network is trained, and not trees on the features alone."""
+        """Whether a network is trained, as opposed to trees on the features alone."""
         return self.network.kind == "network"
 
     @property
     def uses_features(self) -> bool:
-        """Whether what is trained takes the features of stage 01."""
+        """Whether the model uses the features of stage 01."""
         return self.network.features != "none"
 
     @property
     def feature_size(self) -> int:
-        """Side of the arrays that the features are measured in."""
+        """Side of the arrays that the features are computed on, in pixels."""
         return self.features.size or max(self.data.sizes)
 
-    def group(self, name: str) -> dict[str, Any]:
-        """Return the settings of one group as ``{"group.field": value}``."""
+    def section(self, name: str) -> dict[str, Any]:
+        """Return the settings of one section as ``{"section.field": value}``."""
         return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
 
 
-PARTS = ("stage_1", "stage_1_single", "stage_2", "joint")
-GROUPS = {item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)}
+HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
+SECTIONS = {
+    item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)
+}
 
 
 def override(base: Config, overrides: tuple[str, ...]) -> Config:
-    """Return settings with ``group.field=value`` overrides, beneath those that they have already.
+    """Apply ``section.field=value`` overrides, then those of the command line (``base.overrides``).
 
     Raises
     ------
     UserError
-        For an unknown group or field, or a value of the wrong type or outside its range; the message
-        lists what is valid.
+        For an unknown section or field, a value of the wrong type or out of bounds, or settings that
+        contradict each other; the message lists what is valid.
     """
-    changes: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    for text in (*overrides, *base.overrides):
-        group, name, value = _parse_override(text)
-        changes[group][name] = value
-    groups = {group: replace(getattr(base, group), **fields) for group, fields in changes.items()}
-    return replace(base, **groups)
+    changes: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    sources = [(f"preset {base.name}: ", text) for text in overrides]
+    for source, text in [*sources, *(("--set ", text) for text in base.overrides)]:
+        section, name, value = _parse_override(text, source)
+        changes[section][name] = value
+    sections = {section: replace(getattr(base, section), **fields) for section, fields in changes.items()}
+    return replace(base, **sections)
 
 
-def check_hierarchy(config: Config) -> None:
-    """Raise a `UserError` for settings of one of the hierarchy's networks that contradict each other."""
-    if not config.is_network:
-        raise UserError(f"hierarchy.train={config.hierarchy.train} is for networks, not network.kind=trees")
-    check(config)
+def _check_names(config: Config) -> None:
+    for kind in config.hierarchy_networks:
+        if kind not in HIERARCHY_NETWORKS:
+            raise UserError(
+                f"preset {config.name}: unknown kind {kind!r} in hierarchy_networks; there are "
+                f"{' '.join(HIERARCHY_NETWORKS)}{nearest(kind, HIERARCHY_NETWORKS)}"
+            )
+    for name in config.networks:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):  # it becomes a folder's name
+            raise UserError(
+                f"preset {config.name}: {name!r} cannot name a network: expected letters, digits and . _ -"
+            )
 
 
-def check(config: Config) -> None:
-    """Raise a `UserError` for settings that contradict each other."""
-    split, training = config.split, config.training
-    sizes = ",".join(map(str, config.data.sizes))
-    if training.size not in config.data.sizes:
+def _check_sizes(config: Config) -> None:
+    size, sizes = config.training.size, ",".join(map(str, config.data.sizes))
+    if len(set(config.data.sizes)) < len(config.data.sizes):
+        raise UserError(f"data.sizes={sizes} lists a size twice")
+    if size not in config.data.sizes:
         raise UserError(
-            f"training.size={training.size} is not among data.sizes={sizes}: "
-            f"add it, for example --set data.sizes={sizes},{training.size}"
+            f"training.size={size} is not among data.sizes={sizes}: "
+            f"add it, for example --set data.sizes={sizes},{size}"
         )
     if config.feature_size not in config.data.sizes:
         raise UserError(
-            f"features.size={config.features.size} is not among data.sizes={sizes}; 0 takes the largest"
+            f"features.size={config.features.size} is not among data.sizes={sizes}; 0 selects the largest"
         )
+
+
+def _check_network(config: Config) -> None:
+    training = config.training
     if config.network.features == "all" and config.features.columns == "ten":
-        raise UserError("network.features=all needs features.columns=all, which stage 01 measures")
+        raise UserError("network.features=all needs features.columns=all, which stage 01 computes")
     if not config.is_network and not config.uses_features:
         raise UserError("network.kind=trees needs features: network.features=ten or all")
     if training.early_stopping and training.keep != "validation_loss":
         raise UserError(
-            f"training.early_stopping={training.early_stopping} judges by validation loss: it needs "
+            f"training.early_stopping={training.early_stopping} monitors the validation loss: it needs "
             f"training.keep=validation_loss, not {training.keep}"
         )
-    if len(set(config.data.sizes)) < len(config.data.sizes):
-        raise UserError(f"data.sizes={sizes} names a size twice")
-    if split.folds == 1:
-        raise UserError("split.folds=1 leaves nothing to train on: 0 for one split, or 2 and more")
-    if split.folds and split.fold >= split.folds:
-        last = split.folds - 1
-        raise UserError(f"split.fold={split.fold} does not exist: split.folds={split.folds} has 0 to {last}")
-    if not split.folds and split.validation == 0:
-        raise UserError("split.validation=0 leaves nothing to tune on: give it a share, for example 0.2")
-    if split.holdout + split.validation * (not split.folds) >= 1:
+
+
+def _check_split(split: Split) -> None:
+    single = split.folds == 1
+    if single and split.validation == 0:
+        raise UserError("split.validation=0 leaves no validation samples: set a share, for example 0.2")
+    if single and split.holdout + split.validation >= 1:
         raise UserError(
-            f"split.validation={split.validation} and split.holdout={split.holdout} leave nothing "
-            f"to train on: together they must stay below 1"
+            f"split.validation={split.validation} and split.holdout={split.holdout} leave no training "
+            f"samples: their sum must be below 1"
         )
 
 
-class Shown(typing.NamedTuple):
-    """A setting for people: ``group.field``, its value as ``--set`` takes it, and what it means."""
+class SettingRow(typing.NamedTuple):
+    """A setting for display: ``section.field``, its value as ``--set`` takes it, and its meaning."""
 
     name: str
     value: str
@@ -383,71 +445,44 @@ class Shown(typing.NamedTuple):
     is_default: bool
 
 
-def list_settings(config: Config) -> list[Shown]:
+def list_settings(config: Config) -> list[SettingRow]:
     """Return every setting with its value in `config`."""
-    found = []
-    for group in GROUPS:
-        for item in dataclasses.fields(GROUPS[group]):
-            value = getattr(getattr(config, group), item.name)
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    rows = []
+    for section, kind in SECTIONS.items():
+        for item in dataclasses.fields(kind):
+            value = getattr(getattr(config, section), item.name)
             choices = f" ({' | '.join(item.metadata['choices'])})" if item.metadata["choices"] else ""
             meaning = item.metadata["meaning"] + choices
-            found.append(Shown(f"{group}.{item.name}", shown, meaning, value == item.default))
-    return found
+            is_default = value == item.default
+            rows.append(SettingRow(f"{section}.{item.name}", format_value(value), meaning, is_default))
+    return rows
 
 
 def describe_settings(config: Config) -> str:
-    """Return every setting with its value in `config` and what it means, a line each."""
-    return "\n".join(f"{one.name + '=' + one.value:<40}{one.meaning}" for one in list_settings(config))
+    """Return every setting with its value in `config` and its meaning, one per line."""
+    return "\n".join(f"{row.name + '=' + row.value:<40}{row.meaning}" for row in list_settings(config))
 
 
-def _parse_override(override: str) -> tuple[str, str, Any]:
-    path, equals, text = override.partition("=")
-    group, dot, name = path.partition(".")
+def _parse_override(text: str, source: str) -> tuple[str, str, Any]:
+    """Return section, field and value; `source` begins the message of a `UserError`."""
+    path, equals, word = text.partition("=")
+    section, dot, name = path.partition(".")
     if not (equals and dot):
-        raise UserError(f"--set {override}: expected group.field=value, for example training.epochs=5")
-    if group not in GROUPS:
+        raise UserError(f"{source}{text}: expected section.field=value, for example training.epochs=5")
+    if section not in SECTIONS:
         raise UserError(
-            f"--set {override}: unknown group {group!r}{_nearest(group, GROUPS)}; "
-            f"there are {' '.join(GROUPS)}"
+            f"{source}{text}: unknown section {section!r}{nearest(section, SECTIONS)}; "
+            f"there are {' '.join(SECTIONS)}"
         )
-    fields = {item.name: item for item in dataclasses.fields(GROUPS[group])}
+    fields = {item.name: item for item in dataclasses.fields(SECTIONS[section])}
     if name not in fields:
         raise UserError(
-            f"--set {override}: {group} has no field {name!r}{_nearest(name, fields)}; "
+            f"{source}{text}: {section} has no field {name!r}{nearest(name, fields)}; "
             f"it has {' '.join(fields)}"
         )
-    item = fields[name]
     try:
-        value = _convert(text, item.type)
+        value = convert(word, fields[name].type)
     except ValueError:
-        raise UserError(f"--set {override}: expected {_type_name(item.type)}, not {text!r}") from None
-    choices, low, high = (item.metadata[key] for key in ("choices", "low", "high"))
-    if choices and value not in choices:
-        raise UserError(f"--set {override}: expected one of {' '.join(choices)}")
-    for number in value if isinstance(value, tuple) else (value,):
-        if (low is not None and not number >= low) or (high is not None and not number <= high):
-            bounds = f"at least {low}" if high is None else f"{low} to {high}"
-            raise UserError(f"--set {override}: expected {bounds}")
-    return group, name, value
-
-
-def _convert(text: str, kind: Any) -> Any:
-    if isinstance(kind, types.GenericAlias):  # tuple[int, ...]
-        return tuple(_convert(part, typing.get_args(kind)[0]) for part in text.split(","))
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(text)
-        return text.lower() == "true"
-    return kind(text)
-
-
-def _type_name(kind: Any) -> str:
-    if isinstance(kind, types.GenericAlias):
-        return "whole numbers separated by commas"
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
-
-
-def _nearest(word: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+        raise UserError(f"{source}{text}: expected {type_name(fields[name].type)}, not {word!r}") from None
+    check_value(source + path, value, fields[name])
+    return section, name, value

@@ -1,42 +1,34 @@
-"""What a stage prints: lines, progress, sizes and times."""
+"""What a script prints: lines, progress bars, sizes and durations."""
 
 import sys
 import time
 
 from tqdm import tqdm
 
-from lib.ranks import LEADS
+from lib.distributed import is_primary
 
 PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a terminal
-PLAIN_LINE_LEFT = 20.0  # seconds; with fewer left there is none, as the work's own line comes soon
+PLAIN_LINE_LEFT = 20.0  # seconds; no line when less time remains
 
 quiet = False  # whether only warnings and errors are shown
 
 
-def say(text: str) -> None:
-    """Print one line at once, above a progress bar if one is drawn; when quiet, nothing."""
-    if not LEADS or quiet:
+def info(text: str) -> None:
+    """Print one line immediately, above a progress bar if there is one; nothing with --quiet."""
+    if not is_primary() or quiet:
         return
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
-    """Print one line to standard error: the run goes on, but the user should know."""
-    if LEADS:
+    """Print one warning to standard error, also with --quiet."""
+    if is_primary():
         tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
-def pass_on(text: str) -> None:
-    """Print a line of a process that this one started; when quiet it is a warning or an error."""
-    if quiet:
-        print(text, file=sys.stderr)
-    else:
-        say(text)
-
-
 def format_bytes(count: float) -> str:
-    """Write a size for people, in powers of 1000.
+    """Format a size, in powers of 1000.
 
     >>> format_bytes(45_000_000_000), format_bytes(512)
     ('45.0 GB', '512 bytes')
@@ -51,7 +43,7 @@ def format_bytes(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration for people.
+    """Format a duration.
 
     >>> format_seconds(0.24), format_seconds(75), format_seconds(7322)
     ('0.2 s', '1 min 15 s', '2 h 02 min')
@@ -65,7 +57,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class Progress:
-    """A progress bar with rate and time left; plain lines now and then when not a terminal.
+    """A progress bar with rate and remaining time; occasional plain lines when not on a terminal.
 
     Parameters
     ----------
@@ -74,29 +66,29 @@ class Progress:
     label : str
         What is being done.
     unit : str
-        What is counted, in the plural.
+        What is counted, plural.
     done : int
-        Units that an earlier, interrupted run had finished already.
+        Units that an earlier, interrupted run has finished.
     """
 
     def __init__(self, total: int, label: str, unit: str, done: int = 0) -> None:
         self.total, self.label, self.unit = total, label, unit
         self.done = self.done_before = done
         self.started = self.last_line = time.monotonic()
-        self.figures = ""
+        self.metrics = ""
         self.bar = None
-        if sys.stderr.isatty() and LEADS and not quiet:
+        if sys.stderr.isatty() and is_primary() and not quiet:
             self.bar = tqdm(
                 total=total, initial=done, desc=label, unit=f" {unit}", file=sys.stderr,
                 leave=False, dynamic_ncols=True,
             )  # fmt: skip
 
-    def update(self, count: int = 1, figures: str = "") -> None:
-        """Count finished units; `figures` (a loss, say) is shown behind them."""
+    def update(self, count: int = 1, metrics: str = "") -> None:
+        """Count finished units; `metrics`, for example a loss, are shown after them."""
         self.done += count
-        self.figures = figures or self.figures
+        self.metrics = metrics or self.metrics
         if self.bar is not None:
-            self.bar.set_postfix_str(self.figures, refresh=False)
+            self.bar.set_postfix_str(self.metrics, refresh=False)
             self.bar.update(count)
         elif time.monotonic() - self.last_line >= PLAIN_LINE_SECONDS:
             self._plain_line()
@@ -108,9 +100,9 @@ class Progress:
         if left < PLAIN_LINE_LEFT:
             return
         self.last_line = now
-        say(
-            f"  {self.label}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second, "
-            f"{format_seconds(left)} left" + (f", {self.figures}" if self.figures else "")
+        info(
+            f"  {self.label}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} per second, "
+            f"{format_seconds(left)} left" + (f", {self.metrics}" if self.metrics else "")
         )
 
     def __enter__(self) -> "Progress":

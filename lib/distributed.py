@@ -1,7 +1,7 @@
-"""Several processes that train one network together: torchrun starts them, each takes its part of a batch.
+"""Several processes that train one network together, started by torchrun; each takes a share of every batch.
 
-Nothing here does anything in a process that was started alone, and torch is imported only where there
-are several. `lib.ranks` says which of them writes and prints.
+In a process that was started alone, the functions return immediately and torch is not imported. Code that
+writes a file, takes a lock or prints for the user checks `is_primary` first.
 """
 
 import os
@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lib.ranks import WORLD
+WORLD = int(os.environ.get("WORLD_SIZE", "1"))  # processes that train together
+RANK = int(os.environ.get("RANK", "0")) if WORLD > 1 else 0
+
+
+def is_primary() -> bool:
+    """Return whether this process writes and prints; the others only compute."""
+    return RANK == 0
 
 
 @contextmanager
-def processes() -> Iterator[None]:
-    """Join the processes that torchrun started, for the block."""
+def process_group() -> Iterator[None]:
+    """Connect the processes that torchrun started, for the block."""
     if WORLD == 1:
         yield
         return
@@ -23,17 +29,17 @@ def processes() -> Iterator[None]:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # objects travel by gloo on the CPU, gradients by nccl where there are GPUs
+    # objects are exchanged with gloo on the CPU, gradients with nccl where there are GPUs
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
-        distributed.barrier()  # without it, some exits abort
+        distributed.barrier()  # else an early exit aborts the others
     finally:
         distributed.destroy_process_group()
 
 
-def agree(value: Any) -> Any:
-    """Return what rank 0 has, in every process."""
+def broadcast(value: Any) -> Any:
+    """Return the primary process's value, in every process."""
     if WORLD == 1:
         return value
     from torch import distributed
@@ -44,7 +50,7 @@ def agree(value: Any) -> Any:
 
 
 def gather(value: Any) -> list[Any]:
-    """Return what every process has, by rank, in every process."""
+    """Return every process's value, by rank, in every process."""
     if WORLD == 1:
         return [value]
     from torch import distributed
@@ -54,8 +60,8 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def largest(value: int) -> int:
-    """Return the largest of all processes' numbers, in every process; cheap enough for every step."""
+def maximum(value: int) -> int:
+    """Return the largest of all processes' numbers, in every process; cheap enough to call at every step."""
     if WORLD == 1:
         return value
     import torch
@@ -66,6 +72,6 @@ def largest(value: int) -> int:
     return int(tensor)
 
 
-def wait() -> None:
-    """Wait until every process has come here."""
-    agree(None)
+def barrier() -> None:
+    """Wait until every process has reached this point."""
+    broadcast(None)

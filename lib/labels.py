@@ -1,4 +1,4 @@
-"""What the classes and channels are called, and how Kaggle's target strings are read.
+"""Names of the classes, channels and features; Kaggle's target strings.
 
 Shape letters of the whole project: N samples, C = 28 classes, K = 4 channels, H W pixels,
 F features, B batch. Class order is Kaggle's, 0 to 27; channel order is R G B Y.
@@ -36,8 +36,8 @@ CLASSES = (
     "Cytoplasmic bodies",
     "Rods & rings",
 )
-# the three groups that the classes fall into (Hoogenboom 2019, table 1), by class number
-GROUPS = {
+# class numbers of the three location groups (Hoogenboom 2019, table 1)
+LOCATION_GROUPS = {
     "Nucleus": (0, 1, 2, 3, 4, 5),
     "Cytoplasm": (11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 24, 25, 26, 27),
     "Secretory": (6, 7, 8, 9, 10, 20, 21, 22),
@@ -45,25 +45,25 @@ GROUPS = {
 CHANNELS = ("red", "green", "blue", "yellow")
 CHANNEL_MEANINGS = ("microtubules", "protein", "nucleus", "endoplasmic reticulum")
 
-# the biological features and what they mean, for figures, where one without a meaning has its name:
-# `lib.features.biological` and `more_features`
+# axis labels of the biological features (`lib.features.biological` and `additional`) in figures; a feature
+# without an entry is shown by its name
 FEATURES = {
-    "nuclear_ratio": "protein in nuclei / outside",
-    "ssim_microtubules": "similarity to microtubules",
-    "ssim_er": "similarity to the ER",
-    "ssim_nucleus": "similarity to the nucleus",
-    "protein_over_er": "protein / ER, total stain",
+    "nuclear_ratio": "protein inside / outside nuclei",
+    "ssim_microtubules": "SSIM with microtubules",
+    "ssim_er": "SSIM with the ER",
+    "ssim_nucleus": "SSIM with the nucleus",
+    "protein_over_er": "protein / ER, total intensity",
     "protein_area": "area with protein, px²",
-    "compactness": "compactness of segments, disc = 1",
-    "eccentricity": "minor / major axis, round = 1",
-    "segment_over_nucleus_area": "segment / nucleus, mean area",
-    "nucleus_distance": "segment to nucleus, px",
-    "granularity_2": "protein in grains to 2 px",
-    "granularity_4": "protein in grains of 2 to 4 px",
-    "granularity_8": "protein in grains of 4 to 8 px",
-    "granularity_16": "protein in grains of 8 to 16 px",
-    "nucleolar_share": "nuclear protein in nucleoli, share",
-    "nuclear_rim_share": "protein on the nuclear rim, share",
+    "compactness": "segment compactness (disc = 1)",
+    "eccentricity": "minor / major axis (round = 1)",
+    "segment_over_nucleus_area": "segment area / nucleus area",
+    "nucleus_distance": "distance to nucleus, px",
+    "granularity_2": "granularity, radius up to 2 px",
+    "granularity_4": "granularity, radius 2 to 4 px",
+    "granularity_8": "granularity, radius 4 to 8 px",
+    "granularity_16": "granularity, radius 8 to 16 px",
+    "nucleolar_share": "nucleolar / nuclear protein",
+    "nuclear_rim_share": "nuclear rim / total protein",
     "correlation_microtubules": "correlation with microtubules",
     "correlation_er": "correlation with the ER",
     "correlation_nucleus": "correlation with the nucleus",
@@ -72,7 +72,7 @@ FEATURES = {
 
 
 def class_number(text: str) -> int | None:
-    """Return the number of the class that a text names, by number or name; None if there is none."""
+    """Return the number of the class with this number or name; None if there is none."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return int(text) if int(text) < len(CLASSES) else None
@@ -90,8 +90,8 @@ def parse_target(text: str) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If the string is empty, or holds something that is not a class number or one twice;
-        the message is a phrase that fits after a file and row.
+        If the string is empty, contains something other than a class number, or repeats one; the message is
+        a phrase that fits after a file and row.
 
     Examples
     --------
@@ -100,15 +100,15 @@ def parse_target(text: str) -> tuple[int, ...]:
     """
     words = text.split()
     if not words:
-        raise ValueError("has no label; expected class numbers 0-27 separated by blanks")
+        raise ValueError("has no label; expected class numbers 0-27 separated by spaces")
     for word in words:
         if not word.isascii() or not word.isdigit():
-            raise ValueError(f"label {word!r} is no class number; expected 0-27")
+            raise ValueError(f"label {word!r} is not a class number; expected 0-27")
         if int(word) >= len(CLASSES):
             raise ValueError(f"label {word} is out of range; expected 0-27")
     labels = sorted(map(int, words))
     if len(set(labels)) < len(labels):
-        raise ValueError(f"labels {text!r} name a class twice")
+        raise ValueError(f"labels {text!r} repeat a class")
     return tuple(labels)
 
 
@@ -129,7 +129,7 @@ def format_target(decision_C: np.ndarray) -> str:
 
 
 def target_matrix(targets: list[tuple[int, ...]]) -> np.ndarray:
-    """Turn class numbers into a table of yes and no.
+    """Return the binary label matrix of class numbers.
 
     Returns
     -------

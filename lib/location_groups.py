@@ -1,4 +1,4 @@
-"""Groups of labels that a hierarchy asks for first (Hoogenboom 2019, table 1), and their combinations.
+"""Groups of classes that a hierarchy predicts first (Hoogenboom 2019, table 1), and their combinations.
 
 Shape letters: G groups, M combinations of groups.
 """
@@ -8,38 +8,38 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from lib import files
 from lib.errors import UserError
-from lib.labels import CLASSES, GROUPS, class_number
+from lib.labels import CLASSES, LOCATION_GROUPS
 
-Grouping = dict[str, tuple[int, ...]]  # class numbers by group
+LocationGroups = dict[str, tuple[int, ...]]  # class numbers by group
 
-GROUPINGS: dict[str, Grouping] = {
-    "atlas": GROUPS,
+GROUPINGS: dict[str, LocationGroups] = {
+    "atlas": LOCATION_GROUPS,
     # the thesis's suggestion for further research, section 4
     "two": {
-        "Nucleus": GROUPS["Nucleus"],
-        "Cytoplasm & secretory": tuple(sorted(GROUPS["Cytoplasm"] + GROUPS["Secretory"])),
+        "Nucleus": LOCATION_GROUPS["Nucleus"],
+        "Cytoplasm & secretory": tuple(sorted(LOCATION_GROUPS["Cytoplasm"] + LOCATION_GROUPS["Secretory"])),
     },
 }
 MOST_COMBINED = 6  # groups: 63 combinations
 
 
-def read(name: str) -> Grouping:
-    """Return the grouping that the setting ``hierarchy.grouping`` names.
+def read(name: str) -> LocationGroups:
+    """Return the location groups that the setting ``hierarchy.grouping`` names.
 
     Parameters
     ----------
     name : str
-        An entry of `GROUPINGS`, or a CSV file with the columns group and label, a row a label; a label is
-        a class's name or number.
+        An entry of `GROUPINGS`, or a CSV file with the columns group and label and one row per class; a label
+        is a class's name or number.
 
     Raises
     ------
     UserError
-        If there is no such file or it lacks a column, or a label is unknown, in no group or in two, or
-        there are fewer than two groups, or their names cannot be told apart in file names.
+        If there is no such file or it lacks a column, or a class is unknown, in no group or in two, or there
+        are fewer than two groups, or their names do not differ in file names.
     """
     if name in GROUPINGS:
         return _checked(GROUPINGS[name], f"lib/location_groups.py, {name}")
@@ -49,33 +49,20 @@ def read(name: str) -> Grouping:
             f"hierarchy.grouping={name}: expected {' or '.join(GROUPINGS)}, or a CSV file with the columns "
             f"group,label"
         )
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    if not {"group", "label"} <= set(table):
-        raise UserError(f"{path} has the columns {','.join(table)}; expected group,label")
     group_of: dict[int, str] = {}
-    for row, (group, text) in enumerate(zip(table["group"], table["label"], strict=True)):
-        label = class_number(text)
-        if label is None:
-            raise UserError(
-                f"{path}, line {row + 2}: label {text!r} is none of the 28; expected 0-27 or a name"
-            )
+    for line, label, group in files.read_class_table(path, ("group", "label"), class_column="label"):
         if not short(group):
-            raise UserError(f"{path}, line {row + 2}: {CLASSES[label]} has no group's name; expected a word")
-        if label in group_of:
-            raise UserError(
-                f"{path}, line {row + 2}: {CLASSES[label]} is in two groups, {group_of[label]} and {group}; "
-                f"expected one"
-            )
+            raise UserError(f"{path}, line {line}: {CLASSES[label]} has no group; expected a name")
         group_of[label] = group
-    grouping = {
+    groups = {
         group: tuple(sorted(label for label in group_of if group_of[label] == group))
         for group in dict.fromkeys(group_of.values())
     }
-    return _checked(grouping, str(path))
+    return _checked(groups, str(path))
 
 
 def short(group: str) -> str:
-    """Return a group's name for file names: small letters, digits and underscores.
+    """Return a group's name for file names: lower-case letters, digits and underscores.
 
     >>> short("Cytoplasm & secretory")
     'cytoplasm_secretory'
@@ -83,21 +70,21 @@ def short(group: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", group.lower()).strip("_")
 
 
-def membership(truth_NC: np.ndarray, grouping: Grouping) -> np.ndarray:
-    """Tell which groups the samples have a label of: truth_NG, bool."""
-    return np.stack([truth_NC[:, list(labels)].any(axis=1) for labels in grouping.values()], axis=1)
+def membership(truth_NC: np.ndarray, groups: LocationGroups) -> np.ndarray:
+    """Return which groups each sample has a label of: truth_NG, bool."""
+    return np.stack([truth_NC[:, list(labels)].any(axis=1) for labels in groups.values()], axis=1)
 
 
 def combinations(groups: int) -> np.ndarray:
     """Return all combinations of at least one group, single ones first, then pairs, and so on.
 
-    For Nucleus, Cytoplasm, Secretory that is N, C, S, NC, NS, CS, NCS: the 7 outputs of the
-    single-label network of Hoogenboom 2019, section 2.3.
+    For Nucleus, Cytoplasm, Secretory: N, C, S, NC, NS, CS, NCS, the 7 outputs of the single-label network of
+    Hoogenboom 2019, section 2.3.
 
     Returns
     -------
     ndarray of shape (M, G), bool
-        M is 2 to the power of G, less 1.
+        M is ``2 ** G - 1``.
 
     Raises
     ------
@@ -114,7 +101,7 @@ def combinations(groups: int) -> np.ndarray:
 
 
 def to_combinations(truth_NG: np.ndarray) -> np.ndarray:
-    """Turn groups into one combination a sample: truth_NM, bool; no combination for a sample in no group."""
+    """Turn groups into one combination per sample: truth_NM, bool; none for a sample in no group."""
     combination_MG = combinations(truth_NG.shape[1])
     return (truth_NG[:, None, :] == combination_MG[None]).all(axis=2)
 
@@ -125,7 +112,7 @@ def from_combinations(probabilities_NM: np.ndarray, groups: int) -> tuple[np.nda
     Returns
     -------
     probabilities_NG : ndarray of float32
-        Of each group: the sum over the combinations that hold it.
+        Of each group: the sum over the combinations that contain it.
     decision_NG : ndarray of bool
         The groups of the most probable combination, as in Hoogenboom 2019, section 3.
     """
@@ -134,19 +121,19 @@ def from_combinations(probabilities_NM: np.ndarray, groups: int) -> tuple[np.nda
     return probabilities_NG, combination_MG[probabilities_NM.argmax(axis=1)]
 
 
-def _checked(grouping: Grouping, source: str) -> Grouping:
-    """Return a grouping that puts each of the 28 labels into one of several groups; refuse another."""
-    labels = [label for group in grouping.values() for label in group]
+def _checked(groups: LocationGroups, source: str) -> LocationGroups:
+    """Return the groups if each of the 28 classes is in one of several, else raise a `UserError`."""
+    labels = [label for members in groups.values() for label in members]
     missing = [name for label, name in enumerate(CLASSES) if label not in labels]
     if missing:
-        raise UserError(f"{source}: in no group: {', '.join(missing)}; expected each of the 28 labels in one")
-    if len(labels) > len(CLASSES):
-        raise UserError(f"{source}: a label is in two groups, or is none of 0-27; expected each in one")
-    if len(grouping) < 2:
-        raise UserError(f"{source} has one group, {next(iter(grouping))}: expected at least two")
-    names = [short(group) for group in grouping]
-    if len(set(names)) < len(names):
         raise UserError(
-            f"{source}: groups {', '.join(grouping)} need names that differ in letters and digits"
+            f"{source}: in no group: {', '.join(missing)}; expected each of the 28 classes in one"
         )
-    return grouping
+    if len(labels) > len(CLASSES):
+        raise UserError(f"{source}: a class is in two groups, or is none of 0-27; expected each in one")
+    if len(groups) < 2:
+        raise UserError(f"{source} has one group, {next(iter(groups))}: expected at least two")
+    names = [short(group) for group in groups]
+    if len(set(names)) < len(names):
+        raise UserError(f"{source}: groups {', '.join(groups)} need names that differ in letters and digits")
+    return groups

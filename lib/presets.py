@@ -1,9 +1,9 @@
-"""The presets: values of all settings by name; a preset shows only its difference from another one."""
+"""The presets: named values of all settings, written as differences from the defaults or another preset."""
 
 from dataclasses import replace
 
 from lib.config import (
-    PARTS,
+    HIERARCHY_NETWORKS,
     Config,
     Data,
     Ensemble,
@@ -14,17 +14,16 @@ from lib.config import (
     Split,
     Threshold,
     Training,
-    check,
-    check_hierarchy,
     override,
 )
 from lib.errors import UserError
+from lib.settings import nearest
 
 STRONG = Config(
     name="strong",
-    purpose="Kaggle's images: what a competitor would start from on one GPU",
-    cost="45 GB of arrays; about 2 hours on a T4, reckoned",
-    score="not measured yet: Kaggle's images were not to be had",
+    purpose="Kaggle's images: a competition entry that trains on one GPU",
+    cost="45 GB of arrays; about 2 hours on a T4 (estimated)",
+    score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512,)),
     split=Split(validation=0.1, holdout=0.1),
     network=Network(architecture="resnet34", pretrained=True, dropout=0.5),
@@ -33,9 +32,9 @@ STRONG = Config(
 )
 DEMO = Config(
     name="demo",
-    purpose="simulated cells, small images and network: the whole pipeline on two CPU cores",
+    purpose="simulated cells, small images and networks: the whole pipeline on two CPU cores",
     cost="10 minutes on 2 CPU cores, 2.2 GB of memory",
-    score="macro-F1 0.296 on its simulated test set (guessing: about 0.06)",
+    score="macro-F1 0.296 on its simulated test set (random guessing: about 0.06)",
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
@@ -47,7 +46,7 @@ DEMO = Config(
         "baseline": (),
         "features_alone": ("network.features=ten", "network.kind=trees"),
     },
-    parts={
+    hierarchy_networks={
         "stage_1": ("training.epochs=8", "training.cycle_epochs=8"),
         "stage_2": ("training.epochs=5", "training.cycle_epochs=5"),
     },
@@ -55,15 +54,15 @@ DEMO = Config(
 SMOKE = replace(
     DEMO,
     name="smoke",
-    purpose="the same in under a minute, for tests; its score means nothing",
+    purpose="the demo in miniature, for tests",
     cost="under a minute on 2 CPU cores",
-    score="means nothing",
+    score="not meaningful",
     simulation=Simulation("smoke", train_samples=96, test_samples=24, size=64, visibility=2.0),
     data=Data(sizes=(64,), shard_rows=32),
     network=Network(architecture="resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
     hierarchy=Hierarchy(train="all"),
-    parts={},
+    hierarchy_networks={},
 )
 STANDARDISED = (
     "network.feature_scaling=standard", "network.feature_weights=equal", "network.feature_factor=3"
@@ -71,9 +70,9 @@ STANDARDISED = (
 FUSION = replace(
     DEMO,
     name="fusion",
-    purpose="simulated cells: do biological features help a network, and what do they tell alone?",
-    cost="15 minutes on 2 CPU cores; simulating takes 1 more",
-    score="a comparison, not an entry",
+    purpose="simulated cells: do biological features help a network, and how good are they alone?",
+    cost="16 minutes on 2 CPU cores, simulation included",
+    score="none: it compares methods",
     simulation=Simulation("fusion", train_samples=3000, test_samples=1500, size=256, visibility=2.0),
     data=Data(sizes=(256, 96)),
     split=Split(validation=0.2),
@@ -96,8 +95,8 @@ RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "
 LIU = Config(
     name="liu",
     purpose="Kaggle's images: Liu, Zhang, Zhou 2018, the rows of table 1 and the networks of section 6.3",
-    cost="54 GB of arrays; about 10 hours on a T4, 6 core-hours of features, reckoned",
-    score="not measured yet: Kaggle's images were not to be had",
+    cost="54 GB of arrays; about 10 hours on a T4 and 6 core-hours of features (estimated)",
+    score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2),
     features=Features(denoise="paper"),
@@ -122,7 +121,8 @@ LIU = Config(
     },
 )
 STUDY = Hierarchy(train="all", stage_1="both", other="both")
-# as many layers as two networks in a row, and the one that the thesis names; as many parameters as four
+# ResNet34 is as deep as two ResNet18 in sequence, ResNet50 is the thesis's suggestion, and ResNet101 has as
+# many parameters as four ResNet18
 LARGER = {
     "baseline_resnet34": ("network.architecture=resnet34",),
     "baseline_resnet50": ("network.architecture=resnet50",),
@@ -131,8 +131,8 @@ LARGER = {
 HOOGENBOOM = Config(
     name="hoogenboom",
     purpose="Kaggle's images: Hoogenboom 2019, every network, table and figure, and its future work",
-    cost="11 GB of arrays; about 4 hours on a T4, reckoned",
-    score="not measured yet: Kaggle's images were not to be had",
+    cost="11 GB of arrays; about 4 hours on a T4 (estimated)",
+    score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(256,)),
     split=Split(validation=0.2, holdout=0.2, rare_class_minimum=0.01),
     network=Network(architecture="resnet18", normalisation="unit"),
@@ -154,9 +154,9 @@ HOOGENBOOM = Config(
 HIERARCHY = replace(
     DEMO,
     name="hierarchy",
-    purpose="simulated cells: does it help to ask for groups first, and how is it done best?",
+    purpose="simulated cells: does predicting location groups first help, and in which variant?",
     cost="25 minutes on 2 CPU cores",
-    score="a comparison, not an entry",
+    score="none: it compares methods",
     simulation=Simulation("hierarchy", train_samples=5000, test_samples=100, size=128, visibility=2.0),
     data=Data(sizes=(96,)),
     split=Split(validation=0.2, holdout=0.2),
@@ -164,7 +164,7 @@ HIERARCHY = replace(
     hierarchy=STUDY,
     ensemble=Ensemble(),
     networks={"baseline": (), "baseline_resnet34": LARGER["baseline_resnet34"]},
-    parts={"stage_2": ("training.epochs=8", "training.cycle_epochs=8")},
+    hierarchy_networks={"stage_2": ("training.epochs=8", "training.cycle_epochs=8")},
 )
 ALL = (
     DEMO,
@@ -179,27 +179,27 @@ PRESETS = {preset.name: preset for preset in ALL}
 
 
 def load(preset: str, overrides: list[str]) -> Config:
-    """Return a preset with ``group.field=value`` overrides applied, all checked.
+    """Return a preset with ``section.field=value`` overrides applied; all its networks are validated.
 
     Raises
     ------
     UserError
-        For an unknown preset, group or field, a value of the wrong type or outside its range, or
-        settings that contradict each other; the message lists what is valid.
+        For an unknown preset, section or field, a value of the wrong type or out of bounds, or settings that
+        contradict each other; the message lists what is valid.
     """
     if preset not in PRESETS:
-        raise UserError(f"unknown preset {preset!r}; there are {' '.join(PRESETS)}")
+        raise UserError(f"unknown preset {preset!r}{nearest(preset, PRESETS)}; there are {' '.join(PRESETS)}")
     config = override(replace(PRESETS[preset], overrides=tuple(overrides)), ())
-    for variant in (config, *map(config.of_network, config.networks)):
-        check(variant)
+    for name in config.networks:
+        config.for_network(name)
     if config.hierarchy.train != "none":
-        for part in PARTS:
-            check_hierarchy(config.of_part(part))
+        for kind in HIERARCHY_NETWORKS:
+            config.for_hierarchy_network(kind)
     return config
 
 
 def describe() -> str:
-    """Return the text of ``--help`` on presets."""
+    """Return the description of all presets that ``--help`` shows."""
     lines = ["presets:"]
     for preset in PRESETS.values():
         lines += [

@@ -1,143 +1,195 @@
+"""A whole configuration: overrides, contradictions between sections, and the list of settings."""
+
 import dataclasses
+import re
+from typing import Any
 
 import pytest
 
 from lib import config, presets
+from lib.config import Config, Data, Features, Network, Split, Training, override
 from lib.errors import UserError
-from lib.report import paper_tables
 
 
-def test_presets_are_valid_and_frozen():
-    for name, preset in presets.PRESETS.items():
-        assert preset.name == name and preset.purpose and preset.cost
-        config.check(preset)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        presets.DEMO.training.epochs = 3
+def make(**sections: Any) -> Config:
+    """Construct a configuration of small arrays, as a preset written in Python does."""
+    sections = {"data": Data(sizes=(64, 32)), "training": Training(size=64)} | sections
+    return Config("mine", "purpose", "cost", "score", **sections)
 
 
-def test_overrides_are_typed_and_leave_the_preset_alone():
-    chosen = presets.load(
-        "smoke", ["training.epochs=7", "data.sizes=64,32", "network.pretrained=True", "split.holdout=0"]
-    )
-    assert (chosen.training.epochs, chosen.data.sizes, chosen.network.pretrained) == (7, (64, 32), True)
+# sections written in Python, the same by --set, and what the message names
+CONTRADICTIONS = {
+    "training size": (
+        dict(training=Training(size=128)),
+        ["training.size=128"],
+        "training.size=128 is not among data.sizes=64,32: add it, for example --set data.sizes=64,32,128",
+    ),
+    "feature size": (
+        dict(features=Features(size=16)),
+        ["features.size=16"],
+        "features.size=16 is not among data.sizes=64,32; 0 selects the largest",
+    ),
+    "repeated size": (
+        dict(data=Data(sizes=(64, 64))),
+        ["data.sizes=64,64"],
+        "data.sizes=64,64 lists a size twice",
+    ),
+    "features": (
+        dict(network=Network(features="all")),
+        ["network.features=all"],
+        "network.features=all needs features.columns=all",
+    ),
+    "trees": (
+        dict(network=Network(kind="trees")),
+        ["network.kind=trees"],
+        "network.kind=trees needs features: network.features=ten or all",
+    ),
+    "early stopping": (
+        dict(training=Training(size=64, early_stopping=6, keep="last")),
+        ["training.early_stopping=6", "training.keep=last"],
+        "training.early_stopping=6 monitors the validation loss: it needs training.keep=validation_loss",
+    ),
+    "no validation": (
+        dict(split=Split(validation=0)),
+        ["split.validation=0"],
+        "split.validation=0 leaves no validation samples: set a share, for example 0.2",
+    ),
+    "no training": (
+        dict(split=Split(validation=0.5, holdout=0.5)),
+        ["split.validation=0.5", "split.holdout=0.5"],
+        "split.validation=0.5 and split.holdout=0.5 leave no training samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contradictions_are_rejected_in_python_as_by_set(name):
+    sections, overrides, message = CONTRADICTIONS[name]
+    with pytest.raises(UserError, match=re.escape(message)) as in_python:
+        make(**sections)
+    with pytest.raises(UserError) as by_set:
+        override(make(overrides=tuple(overrides)), ())
+    assert str(by_set.value) == str(in_python.value)
+    assert "\n" not in str(in_python.value)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        dict(split=Split(folds=5, validation=0)),  # unused with folds
+        dict(split=Split(folds=5, validation=0.9, holdout=0.2)),
+        dict(network=Network(features="all"), features=Features(columns="all", size=32)),
+        dict(network=Network(kind="trees", features="ten")),
+        dict(training=Training(size=32, early_stopping=6)),
+    ],
+)
+def test_settings_that_agree_are_accepted(sections):
+    make(**sections)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (dict(hierarchy_networks={"stage2": ()}), "'stage2' in hierarchy_networks; there are stage_1 "),
+        (dict(networks={"a/b": ()}), "'a/b' cannot name a network"),
+        (dict(networks={"": ()}), "'' cannot name a network"),
+    ],
+)
+def test_names_of_networks_are_checked(fields, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        make(**fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("epochs=3", ["section.field=value", "training.epochs=5"]),
+        ("training.epochs", ["section.field=value"]),
+        (
+            "trainig.epochs=3",
+            ["unknown section 'trainig'", "did you mean training?", "simulation data split"],
+        ),
+        ("training.epoch=3", ["no field 'epoch'", "did you mean epochs?", "size epochs batch_size"]),
+        ("split.fold=1", ["no field 'fold'", "did you mean folds?"]),
+        ("training.epochs=many", ["a whole number", "'many'"]),
+        ("training.epochs=1.5", ["a whole number", "'1.5'"]),
+        ("training.epochs=", ["a whole number", "''"]),
+        ("training.learning_rate=fast", ["a number", "'fast'"]),
+        ("training.learning_rate=nan", ["1e-08 to 10"]),
+        ("network.pretrained=yes", ["true or false", "'yes'"]),
+        ("data.sizes=64,big", ["whole numbers separated by commas", "'64,big'"]),
+        ("data.sizes=", ["whole numbers separated by commas"]),
+        ("data.sizes=8", ["16 to 4096"]),
+        ("training.augmentation=flip", ["one of none flips flips_affine", "did you mean flips?"]),
+    ],
+)
+def test_an_invalid_override_names_what_is_valid(text, messages):
+    with pytest.raises(UserError) as error:
+        override(make(overrides=(text,)), ())
+    assert str(error.value).startswith(f"--set {text}: ")
+    for message in messages:
+        assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_overrides_are_typed_and_leave_the_original_alone():
+    original = make()
+    chosen = override(
+        original,
+        ("training.epochs=7", "data.sizes=64,32,16", "network.pretrained=True", "split.holdout=0",
+         "network.weights_file=a=b.pt"),
+    )  # fmt: skip
+    assert (chosen.training.epochs, chosen.data.sizes) == (7, (64, 32, 16))
+    assert chosen.network.pretrained is True and chosen.network.weights_file == "a=b.pt"
     assert chosen.split.holdout == 0.0 and isinstance(chosen.split.holdout, float)
-    assert chosen.training.batch_size == presets.SMOKE.training.batch_size
-    assert presets.SMOKE.training.epochs == 2
+    assert chosen.training.batch_size == original.training.batch_size
+    assert original == make()
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("epochs=3", "--set epochs=3: expected group.field=value, for example training.epochs=5"),
-        ("training.epochs", "--set training.epochs: expected group.field=value"),
-        ("trainig.epochs=3", "unknown group 'trainig' (did you mean training?); there are simulation data"),
-        ("training.epoch=3", "training has no field 'epoch' (did you mean epochs?); it has size epochs"),
-        ("training.epochs=many", "expected a whole number, not 'many'"),
-        ("training.epochs=1.5", "expected a whole number, not '1.5'"),
-        ("training.epochs=0", "--set training.epochs=0: expected at least 1"),
-        ("training.learning_rate=fast", "expected a number, not 'fast'"),
-        ("training.learning_rate=nan", "expected 1e-08 to 10"),
-        ("network.pretrained=yes", "expected true or false, not 'yes'"),
-        ("data.sizes=64,big", "expected whole numbers separated by commas, not '64,big'"),
-        ("data.sizes=8", "expected 16 to 4096"),
-        ("training.augmentation=flip", "expected one of none flips flips_affine"),
-        (
-            "data.sizes=32",
-            "training.size=64 is not among data.sizes=32: add it, for example --set data.sizes=32,64",
-        ),
-        ("data.sizes=64,64", "data.sizes=64,64 names a size twice"),
-        ("split.folds=1", "split.folds=1 leaves nothing to train on"),
-        ("split.validation=0", "split.validation=0 leaves nothing to tune on"),
-        ("split.validation=0.8", "split.validation=0.8 and split.holdout=0.2 leave nothing to train on"),
-    ],
-)
-def test_bad_overrides_say_what_is_valid(override, message):
-    with pytest.raises(UserError) as refusal:
-        presets.load("smoke", [override])
-    assert message in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+def test_a_network_has_its_own_settings_and_the_command_line_takes_precedence():
+    networks = {"plain": (), "scaled": ("network.features=ten", "network.feature_factor=10")}
+    chosen = make(networks=networks, overrides=("training.epochs=3",))
+    scaled = chosen.for_network("scaled")
+    assert scaled.network.feature_factor == 10.0 and scaled.training.epochs == 3
+    assert scaled.uses_features and not chosen.for_network("plain").uses_features
+    stronger = make(networks=networks, overrides=("network.feature_factor=2",))
+    assert stronger.for_network("scaled").network.feature_factor == 2.0
+    with pytest.raises(UserError, match=r"preset mine: network.feature_factor=-1.0: "):
+        make(networks={"bad": ("network.feature_factor=-1",)}).for_network("bad")
 
 
-def test_folds_are_checked_together():
-    assert presets.load("smoke", ["split.folds=3", "split.fold=2"]).split.fold == 2
-    with pytest.raises(UserError, match=r"split.fold=3 does not exist: split.folds=3 has 0 to 2"):
-        presets.load("smoke", ["split.folds=3", "split.fold=3"])
+def test_hierarchy_networks_have_their_own_settings():
+    chosen = make(hierarchy_networks={"stage_2": ("training.epochs=5",)})
+    assert chosen.for_hierarchy_network("stage_2").training.epochs == 5
+    assert chosen.for_hierarchy_network("stage_1") == override(chosen, ())
+    losses = {kind: chosen.for_hierarchy_network(kind).training.loss for kind in config.HIERARCHY_NETWORKS}
+    assert losses.pop("stage_1_single") == "cross_entropy" and set(losses.values()) == {"bce"}
+    trees = make(network=Network(kind="trees", features="ten"))
+    with pytest.raises(UserError, match=r"hierarchy.train=none needs networks, not network.kind=trees"):
+        trees.for_hierarchy_network("stage_1")
 
 
-def test_unknown_preset_lists_the_known():
-    with pytest.raises(
-        UserError, match="unknown preset 'domo'; there are demo smoke fusion hierarchy strong liu hoogenboom"
-    ):
-        presets.load("domo", [])
+def test_features_are_computed_on_the_largest_arrays_unless_a_size_is_set():
+    assert make().feature_size == 64
+    assert make(features=Features(size=32)).feature_size == 32
 
 
-def test_a_network_differs_by_its_own_settings_and_the_command_line_is_stronger():
-    chosen = presets.load("fusion", ["training.epochs=3", "features.size=96"])
-    assert chosen.network.features == "none" and chosen.feature_size == 96
-    scaled = chosen.of_network("with_ten_scaled")
-    assert (scaled.network.features, scaled.network.feature_factor, scaled.training.epochs) == (
-        "ten",
-        10.0,
-        3,
-    )
-    louder = presets.load("fusion", ["network.feature_factor=2"]).of_network("with_ten_scaled")
-    assert louder.network.feature_factor == 2.0
+def test_a_section_is_given_with_its_name():
+    assert make(split=Split(seed=4)).section("split")["split.seed"] == 4
+    assert set(make().section("data")) == {"data.sizes", "data.shard_rows", "data.max_bad_images"}
 
 
-def test_the_papers_variant_without_yellow_is_a_preset():
-    alone, joined = (presets.PRESETS["liu"].of_network(name) for name in ("rgb_512", "rgb_512_with_ten"))
-    for settings in (alone, joined):
-        assert settings.network.channels == "RGB" and settings.training.size == 512
-        assert settings.training.epochs == 50 and settings.network.dropout == 0.5
-    assert not alone.uses_features and joined.uses_features and joined.features.denoise == "paper"
-
-
-def test_the_rows_of_the_papers_table_are_a_preset():
-    rows = {name: presets.PRESETS["liu"].of_network(name) for name in presets.PRESETS["liu"].networks}
-    assert {row.predictor.removesuffix("_tta") for row in paper_tables.LIU} == set(rows)
-    for row in paper_tables.LIU:
-        assert rows[row.predictor.removesuffix("_tta")].training.epochs == row.epochs
-    assert [rows[name].network.fourth_channel for name in ("zero_20", "zero", "copied")] == [
-        "zero",
-        "zero",
-        "copy",
-    ]
-    assert rows["copied"].training.tta and rows["copied_dropout"].network.dropout == 0.5
-    for settings in rows.values():
-        training, network = settings.training, settings.network
-        assert (training.batch_size, training.learning_rate, training.loss) == (64, 0.01, "bce")
-        assert network.architecture == "resnet34" and network.pretrained
-
-
-def test_the_largest_arrays_are_measured_unless_others_are_named():
-    assert presets.load("fusion", []).feature_size == 256
-    with pytest.raises(
-        UserError, match=r"features.size=128 is not among data.sizes=256,96; 0 takes the largest"
-    ):
-        presets.load("fusion", ["features.size=128"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            ["network.features=all"],
-            "network.features=all needs features.columns=all, which stage 01 measures",
-        ),
-        (
-            ["network.kind=trees"],
-            "network.kind=trees needs features: network.features=ten or all",
-        ),
-    ],
-)
-def test_contradictions_are_refused(overrides, message):
-    with pytest.raises(UserError) as refusal:
-        presets.load("smoke", overrides)
-    assert str(refusal.value) == message
-
-
-def test_every_setting_is_described():
-    text = config.describe_settings(presets.DEMO)
-    for group, kind in config.GROUPS.items():
+def test_every_setting_is_listed_with_its_value_and_meaning():
+    chosen = make(training=Training(size=64, epochs=7))
+    text = config.describe_settings(chosen)
+    rows = {row.name: row for row in config.list_settings(chosen)}
+    for section, kind in config.SECTIONS.items():
         for item in dataclasses.fields(kind):
-            assert f"{group}.{item.name}=" in text and item.metadata["meaning"] in text
+            row = rows[f"{section}.{item.name}"]
+            assert f"{row.name}={row.value}" in text and item.metadata["meaning"] in text
+            assert all(choice in row.meaning for choice in item.metadata["choices"])
+    assert (rows["training.epochs"].value, rows["training.epochs"].is_default) == ("7", False)
+    assert (rows["data.sizes"].value, rows["split.folds"].is_default) == ("64,32", True)
+    # what is listed can be passed to --set
+    again = override(presets.DEMO, tuple(f"{row.name}={row.value}" for row in rows.values()))
+    assert all(getattr(again, section) == getattr(chosen, section) for section in config.SECTIONS)

@@ -1,125 +1,231 @@
+"""Files are written completely or not at all, fingerprinted by content, and locked by one process."""
+
+import contextlib
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from lib import files
 from lib.errors import UserError
+from tests.conftest import ROOT
 
 
-def make_step(folder, settings=None, inputs=None):
-    return files.Step(
-        "sorting",
-        folder / "sorting.json",
-        settings or {"a.b": 1},
-        inputs or {"in.csv": "x"},
-        [folder / "out"],
-    )
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "deep" / "file.txt"
-    files.write_text(path, "old")
-    with pytest.raises(RuntimeError), files.write_atomic(path) as part:
-        part.write_text("new")
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
-
-
-def test_a_text_that_is_there_already_is_left_alone(tmp_path):
-    path = tmp_path / "file.txt"
+def test_a_file_is_written_with_its_folders(tmp_path):
+    path = tmp_path / "deep" / "er" / "file.txt"
     files.write_text(path, "é\n")
-    before = files.file_states(tmp_path)
-    files.write_text(path, "é\n")
-    assert files.file_states(tmp_path) == before and before[str(path)][1] == 3
+    assert path.read_bytes() == "é\n".encode()
     files.write_text(path, "e\n")
-    (tmp_path / ".lock").touch()
-    after = files.file_states(tmp_path)
-    assert list(after) == [str(path)] and after != before
-    assert files.file_states(tmp_path / "nowhere") == {}
+    assert path.read_bytes() == b"e\n" and names(path.parent) == ["file.txt"]
 
 
-def test_missing_input_names_its_maker(tmp_path):
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_previous_content(tmp_path, concurrent, error):
+    path = tmp_path / "file.txt"
+    files.write_text(path, "old")
+    with pytest.raises(error), files.write_atomic(path, concurrent) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old" and temporary.parent == path.parent
+        raise error
+    assert path.read_text() == "old" and names(tmp_path) == ["file.txt"]
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    with files.write_atomic(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        assert not (tmp_path / "file").exists()
+        temporary.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_what_a_killed_writer_left_is_overwritten(tmp_path):
+    with contextlib.suppress(RuntimeError), files.write_atomic(tmp_path / "file") as temporary:
+        raise RuntimeError
+    temporary.write_text("left by a killed process")
+    with files.write_atomic(tmp_path / "file") as again:
+        assert again == temporary
+        again.write_text("new")
+    assert names(tmp_path) == ["file"]
+
+
+def test_processes_that_write_one_file_have_names_of_their_own(tmp_path):
+    with files.write_atomic(tmp_path / "file", concurrent=True) as temporary:
+        assert str(os.getpid()) in temporary.name
+        temporary.write_text("")
+
+
+def test_a_file_with_this_content_is_left_untouched(tmp_path):
+    path = tmp_path / "file.txt"
+    files.write_text(path, "same")
+    os.utime(path, ns=(0, 0))
+    files.write_text(path, "same")
+    assert path.stat().st_mtime_ns == 0
+    files.write_text(path, "new")
+    assert path.stat().st_mtime_ns > 0
+
+
+def test_tables_and_json_have_a_fixed_form(tmp_path):
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"id": ["x"], "score": [1 / 3], "count": [2]}))
+    assert (tmp_path / "a.csv").read_text() == "id,score,count\nx,0.333333,2\n"
+    files.write_json(tmp_path / "a.json", {"b": [1], "a": None})
+    assert (tmp_path / "a.json").read_text() == '{\n "b": [\n  1\n ],\n "a": null\n}\n'
+    assert files.read_json(tmp_path / "a.json") == {"b": [1], "a": None}
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"", b"\xff\xfe"])
+def test_json_that_cannot_be_read_names_file_and_remedy(tmp_path, content):
+    path = tmp_path / "step.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"step.json cannot be read .*: delete it and run .* again") as error:
+        files.read_json(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_input_names_the_script_that_creates_it(tmp_path):
     with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
         files.require(tmp_path / "split.csv", "00_prepare.py")
+    assert files.require(tmp_path, "00_prepare.py") == tmp_path
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"no permission to write there; name a folder .* with --work FOLDER"):
-        files.write_text(tmp_path / "file" / "below", "text")
-
-
-def test_a_step_is_done_once(tmp_path):
-    step = make_step(tmp_path)
-    assert not step.done()
-    assert files.read_json(step.manifest)["finished"] is False
-    assert not make_step(tmp_path).done(), "started is not finished"
-    (tmp_path / "out").write_text("result")
-    step.finish(note=3)
-    assert make_step(tmp_path).done()
-    there = files.read_json(step.manifest)
-    assert (there["finished"], there["note"], there["settings"]) == (True, 3, {"a.b": 1})
-    assert there["packages"]["numpy"] and there["seconds"] >= 0
-    (tmp_path / "out").unlink()
-    assert not make_step(tmp_path).done(), "an output is gone"
-
-
-def test_a_step_refuses_other_settings_and_inputs(tmp_path):
-    step = make_step(tmp_path, {"a.sizes": (64, 32)})
-    step.start()
-    step.finish()
-    assert step.matches(), "tuples are the lists of the file"
-    with pytest.raises(
-        UserError, match=r"made with a.sizes=64,32, not 128: --run NAME .*, --force replaces it"
+    for write in (
+        lambda: files.write_text(tmp_path / "file" / "below", "text"),
+        lambda: files.make_folder(tmp_path / "file" / "below"),
+        lambda: files.make_folder(tmp_path / "file"),
     ):
-        make_step(tmp_path, {"a.sizes": (128,)}).done()
-    with pytest.raises(UserError, match=r"the sorting there was made from another in.csv"):
-        make_step(tmp_path, {"a.sizes": (64, 32)}, {"in.csv": "y"}).done()
-    with pytest.raises(UserError, match=r"made with a.old=None, not 1|made with a.sizes=64,32, not None"):
-        make_step(tmp_path, {"a.old": 1}).done()
-    assert not make_step(tmp_path, {"a.sizes": (128,)}).done(force=True)
+        with pytest.raises(UserError, match=rf"{tmp_path}.*no permission to write there.*--work FOLDER"):
+            write()
+    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=rf"{tmp_path}: no permission to write there.*--work FOLDER"):
+        files.make_folder(tmp_path)
 
 
-def test_a_damaged_manifest_is_one_line(tmp_path):
-    (tmp_path / "sorting.json").write_text("{")
-    with pytest.raises(UserError, match=r"sorting.json cannot be read .*: delete it and run its stage again"):
-        make_step(tmp_path).done()
+def test_a_full_disk_names_the_remedy_and_another_error_is_raised_unchanged(tmp_path):
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        full = pytest.raises(UserError, match=rf"{tmp_path}: .*; .*--work FOLDER")
+        with full, files.write_atomic(tmp_path / "file"):
+            raise OSError(number, os.strerror(number))
+    with pytest.raises(OSError, match="Input/output error"), files.write_atomic(tmp_path / "file"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert names(tmp_path) == []
 
 
-def test_a_folder_is_held_by_one_process(tmp_path):
-    code = (
-        "import sys, pathlib; from lib import files\n"
-        "with files.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+def test_fingerprints_depend_on_the_content_alone(tmp_path):
+    (tmp_path / "x").mkdir()
+    for path, content in ((tmp_path / "a", b"1"), (tmp_path / "b", b"2"), (tmp_path / "x" / "a", b"1")):
+        path.write_bytes(content)
+    one, other, same = (files.fingerprint_file(tmp_path / name) for name in ("a", "b", "x/a"))
+    assert one == same != other and len(one) == 16
+    # by name, so that a renamed run is still up to date; by folder too where a name repeats
+    assert files.fingerprints(tmp_path / "x" / "a", tmp_path / "b") == {"a": one, "b": other}
+    paths = (tmp_path / "x" / "a", tmp_path / "a", tmp_path / "b")
+    assert files.fingerprints(*paths) == {"x/a": one, f"{tmp_path.name}/a": one, "b": other}
+    assert files.fingerprint({"x": 1, "y": [2]}) == files.fingerprint({"y": [2], "x": 1})
+    assert files.fingerprint({"x": 1}) != files.fingerprint({"x": 2})
+
+
+def test_fingerprints_of_arrays_depend_on_values_shape_and_dtype():
+    array = np.arange(6, dtype=np.int32)
+    different = [array, array.astype(np.uint32), array.reshape(2, 3), array[::-1], array[:5]]
+    assert len({files.fingerprint_arrays(one) for one in different}) == len(different)
+    assert files.fingerprint_arrays(array, array) != files.fingerprint_arrays(array)
+    assert files.fingerprint_arrays(array.reshape(2, 3).T) == files.fingerprint_arrays(
+        np.ascontiguousarray(array.reshape(2, 3).T)
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=rf"in use by another process \(process {holder.pid}\)"):
-            files.lock(tmp_path).__enter__()
+
+
+HOLDER = """
+import sys, pathlib
+from lib import files
+shared = sys.argv[2] == "shared"
+with files.lock(pathlib.Path(sys.argv[1]), shared):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locked_by_another_process(folder: Path, kind: str):
+    """Yield a process that holds the lock of a folder; it is killed in the end."""
+    command = [sys.executable, "-c", HOLDER, str(folder), kind]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        yield holder
         holder.kill()
-        holder.wait()
+
+
+def test_a_folder_is_locked_by_one_process_until_it_ends(tmp_path):
+    with locked_by_another_process(tmp_path, "exclusive") as holder:
+        message = rf"{tmp_path} is in use .*\(process {holder.pid}\).*--run NAME"
+        for shared in (False, True):
+            with pytest.raises(UserError, match=message), files.lock(tmp_path, shared):
+                pass
     with files.lock(tmp_path):
         pass
 
 
-def test_fingerprints_tell_apart(tmp_path):
-    (tmp_path / "a").write_bytes(b"1")
-    (tmp_path / "b").write_bytes(b"2")
-    assert files.fingerprint_file(tmp_path / "a") != files.fingerprint_file(tmp_path / "b")
-    assert files.fingerprint({"x": 1, "y": 2}) == files.fingerprint({"y": 2, "x": 1})
+def test_a_shared_lock_admits_others_that_share_it(tmp_path):
+    with locked_by_another_process(tmp_path, "shared"):
+        with files.lock(tmp_path, shared=True):
+            pass
+        with pytest.raises(UserError, match="is in use"), files.lock(tmp_path):
+            pass
 
 
-def test_what_others_do_not_build_on_is_made_anew_instead_of_refused(tmp_path):
-    first = make_step(tmp_path)
-    first.start()
-    (tmp_path / "out").touch()
-    first.finish()
-    assert make_step(tmp_path).done(anew=True)
-    other = make_step(tmp_path, inputs={"in.csv": "y"})
-    with pytest.raises(UserError):
-        other.done()
-    assert not other.done(anew=True), "and it is begun"
-    other.finish()
-    assert make_step(tmp_path, inputs={"in.csv": "y"}).done(anew=True)
+def test_a_lock_creates_its_folder_and_ends_with_its_block(tmp_path):
+    folder = tmp_path / "outputs" / "run"
+    with files.lock(folder), pytest.raises(UserError, match="is in use"), files.lock(folder):
+        pass
+    with files.lock(folder), files.waiting_lock(folder / ".00000.lock"):
+        assert (folder / ".00000.lock").exists()
+
+
+WAITER = """
+import sys, pathlib
+from lib import files
+print("waiting", flush=True)
+with files.waiting_lock(pathlib.Path(sys.argv[1])):
+    print("locked", flush=True)
+"""
+
+
+def test_a_waiting_lock_waits(tmp_path):
+    path = tmp_path / ".lock"
+    with files.waiting_lock(path):
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", WAITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert waiter.stdout.readline() == "waiting\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiter.wait(timeout=0.2)
+    assert waiter.communicate(timeout=20)[0] == "locked\n"
+
+
+def test_a_table_of_classes_gives_line_number_class_and_text(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text("note,value,name\nx,0.5, Cytosol\ny,,3\n")
+    rows = files.read_class_table(path, ("name", "value"), class_column="name")
+    assert [tuple(row) for row in rows] == [(2, 25, "0.5"), (3, 3, "")]
+    for text, pieces in (
+        ("name,share\n0,1\n", ("name,share", "name,value")),
+        ("name,value\n0,1\n28,2\n", ("line 3", "'28'", "0-27")),
+        ("name,value\n0,1\nNucleoplasm,2\n", ("line 3", "Nucleoplasm", "line 2", "once")),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError) as error:
+            files.read_class_table(path, ("name", "value"), class_column="name")
+        assert all(piece in str(error.value) for piece in ("classes.csv", *pieces))

@@ -1,11 +1,11 @@
-"""The cache: every image once decoded and resized, in shards that are read without copying.
+"""The cache: every image decoded and resized once, in shards that are memory-mapped.
 
-``data/cache/<dataset>/{train,test}_<size>/00000.npy`` holds (rows, H, W, 4) uint8, channel order
-R G B Y, rows in the order of ``train.csv`` or ``sample_submission.csv``. Beside each shard lies
-``00000.json``, written after it: a fingerprint of the image files that it was made from, the
-channel moments of its rows, and its bad images, whose rows are black. A shard whose fingerprint
-fits is done; any other is made again. So a killed run goes on where it was, mended images change
-only their shard, and several processes or machines can fill one cache.
+``data/cache/<dataset>/{train,test}_<size>/00000.npy`` holds (rows, H, W, 4) uint8, channel order R G B Y,
+with rows in the order of ``train.csv`` or ``sample_submission.csv``. The metadata of a shard lie beside it in
+``00000.json``, which is written after it: a fingerprint of the image files that it was built from, mean and
+std of each channel of its rows, and its bad images, whose rows are black. A shard is complete if its
+fingerprint is that of the present image files; otherwise it is built again. Thus a killed run resumes where
+it stopped, fixed images rebuild only their shard, and several processes or machines can fill one cache.
 """
 
 import random
@@ -21,14 +21,16 @@ from lib import files, parallel
 from lib.console import Progress, format_bytes
 from lib.data import kaggle
 from lib.data.kaggle import BadImage, BadImageError
+from lib.data.opencv import single_thread
 from lib.errors import UserError
 from lib.labels import CHANNELS
+from lib.steps import Step
 
-SMALLER_SIZES = (384, 256, 224, 128, 64)  # offered where the disk is too small
+SMALLER_SIZES = (384, 256, 224, 128, 64)  # suggested where the disk is too small
 
 
 class ShardedArray:
-    """The rows of one cached array, mapped from its shards when asked for, so memory stays flat.
+    """One cached array; its shards are memory-mapped on first access, so that memory use stays flat.
 
     Parameters
     ----------
@@ -38,26 +40,26 @@ class ShardedArray:
     Raises
     ------
     UserError
-        If the array is not there or not complete.
+        If the array is missing or incomplete.
     """
 
     def __init__(self, folder: Path) -> None:
-        about = files.read_json(files.require(folder / "array.json", "00_prepare.py"))
+        settings = files.read_json(files.require(folder / "array.json", "00_prepare.py"))["settings"]
         self.folder = folder
-        self.rows: int = about["settings"]["rows"]
-        self.size: int = about["settings"]["size"]
-        self.shard_rows: int = about["settings"]["data.shard_rows"]
+        self.rows: int = settings["rows"]
+        self.size: int = settings["size"]
+        self.shard_rows: int = settings["data.shard_rows"]
         self._shards = -(-self.rows // self.shard_rows)
         self._maps: dict[int, np.ndarray] = {}
-        # the shards themselves are asked: another process may just be looking them through
-        if not all(_about_path(folder, number).exists() for number in range(self._shards)):
-            raise UserError(f"{folder} is not complete: run `python 00_prepare.py` again")
+        # not by the manifest, which is unfinished while another process verifies the shards
+        if not all(_metadata_path(folder, number).exists() for number in range(self._shards)):
+            raise UserError(f"{folder} is incomplete: run `python 00_prepare.py` again")
 
     def __len__(self) -> int:
         return self.rows
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """Return one image, shape (H, W, 4), uint8, R G B Y: a read-only view of the file."""
+        """Return one image of shape (H, W, 4), uint8, R G B Y: a read-only view of the file."""
         if not 0 <= row < self.rows:
             raise IndexError(row)
         number, offset = divmod(int(row), self.shard_rows)
@@ -67,65 +69,83 @@ class ShardedArray:
         return self._maps[number][offset]
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_maps": {}}  # another process maps the files itself
+        return self.__dict__ | {"_maps": {}}  # the receiving process maps the files itself
 
     def fingerprint(self) -> str:
-        """Return a fingerprint of the rows, by the files that they were made from."""
-        return files.fingerprint([about["files"] for about in self._abouts()])
+        """Return a fingerprint of the image files that the rows were built from."""
+        return files.fingerprint([metadata["files"] for metadata in self._metadata()])
 
     def shards(self) -> list[tuple[range, str]]:
-        """Return the rows of each shard and the fingerprint of the files that they were made from."""
+        """Return the rows of each shard and the fingerprint of the image files they were built from."""
         starts = range(0, self.rows, self.shard_rows)
         rows = [range(start, min(start + self.shard_rows, self.rows)) for start in starts]
-        return [(rows, about["files"]) for rows, about in zip(rows, self._abouts(), strict=True)]
+        return [(rows, metadata["files"]) for rows, metadata in zip(rows, self._metadata(), strict=True)]
 
     def channel_statistics(self, rows: np.ndarray) -> dict[str, list[float]]:
-        """Return mean and standard deviation of all pixels of the given rows, channel by channel.
+        """Return mean and standard deviation of all pixels of the given rows, per channel.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Row numbers.
 
         Returns
         -------
         dict of list of 4 float
-            ``mean`` and ``deviation`` in grey levels 0-255, channel order R G B Y.
+            ``mean`` and ``std`` in grey levels 0-255, channel order R G B Y.
         """
-        abouts = self._abouts()
-        mean_NK, deviation_NK = (
-            np.concatenate([about[key] for about in abouts])[rows] for key in ("mean", "deviation")
-        )
+        shards = self._metadata()
+        mean_NK, std_NK = (np.concatenate([shard[key] for shard in shards])[rows] for key in ("mean", "std"))
         mean_K = mean_NK.mean(axis=0)
-        # all images have the same number of pixels: the mean square is the mean of theirs
-        variance_K = (deviation_NK**2 + mean_NK**2).mean(axis=0) - mean_K**2
-        return {"mean": mean_K.round(4).tolist(), "deviation": np.sqrt(variance_K).round(4).tolist()}
+        # all images have the same number of pixels, so the overall mean square is the mean of theirs
+        variance_K = (std_NK**2 + mean_NK**2).mean(axis=0) - mean_K**2
+        return {"mean": mean_K.round(4).tolist(), "std": np.sqrt(variance_K).round(4).tolist()}
 
-    def _abouts(self) -> list[dict]:
-        return [files.read_json(_about_path(self.folder, number)) for number in range(self._shards)]
+    def _metadata(self) -> list[dict]:
+        return [files.read_json(_metadata_path(self.folder, number)) for number in range(self._shards)]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard at every wanted size, so that its images are decoded once."""
+    """One shard at all sizes, so that its images are decoded once.
+
+    Attributes
+    ----------
+    source : Path
+        Folder in Kaggle's layout.
+    subset : str
+        train or test.
+    ids : tuple of str
+        Samples of its rows.
+    number : int
+    folders : dict of Path
+        Folder of the array by size in pixels.
+    """
 
     source: Path
     subset: str
     ids: tuple[str, ...]
     number: int
-    folders: dict[int, Path]  # size -> folder of the array
+    folders: dict[int, Path]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def missing(self, state: str) -> dict[int, Path]:
-        """Return the sizes, with their folders, that are not done for image files of this fingerprint."""
+    def missing(self, fingerprint: str) -> dict[int, Path]:
+        """Return the folders, by size, where the shard is incomplete for this `fingerprint` of its images."""
         return {
-            size: folder for size, folder in self.folders.items() if self.about(folder).get("files") != state
+            size: folder
+            for size, folder in self.folders.items()
+            if self.metadata(folder).get("files") != fingerprint
         }
 
-    def about(self, folder: Path) -> dict:
-        """Return what the shard's json in the array's folder holds; empty without one."""
-        path = _about_path(folder, self.number)
+    def metadata(self, folder: Path) -> dict:
+        """Return the shard's metadata in the array's folder; empty if it has not been built."""
+        path = _metadata_path(folder, self.number)
         return files.read_json(path) if path.exists() else {}
 
-    def files(self) -> str:
-        """Return a fingerprint of the image files: names, bytes, times of change."""
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the image files: names, sizes and modification times."""
         states: list = []
         for sample in self.ids:
             for channel in CHANNELS:
@@ -138,8 +158,8 @@ class Shard:
         return files.fingerprint(states)
 
     def bad(self) -> list[BadImage]:
-        """Return the bad images that were found when the shard was made."""
-        return [BadImage(**image) for image in self.about(next(iter(self.folders.values())))["bad"]]
+        """Return the bad images that were found when the shard was built."""
+        return [BadImage(**image) for image in self.metadata(next(iter(self.folders.values())))["bad"]]
 
 
 def build(
@@ -152,7 +172,7 @@ def build(
     workers: int,
     force: bool = False,
 ) -> list[BadImage]:
-    """Decode, resize and cache all images of a subset at all sizes, as far as it is not done.
+    """Decode, resize and cache all images of a subset at all sizes; only incomplete shards are built.
 
     Parameters
     ----------
@@ -165,18 +185,18 @@ def build(
     ids : list of str, length N
         Row order of the arrays.
     force : bool
-        Replace arrays made from another folder or with other settings, instead of refusing.
+        Replace arrays of a different source or different settings, instead of raising.
 
     Returns
     -------
     list of BadImage
-        Every file that cannot be used, in the order of `ids`; its sample's row is black.
+        Every file that cannot be used, in the order of `ids`; the rows of their samples are black.
 
     Raises
     ------
     UserError
-        If the disk is too small (said before the first shard), or the arrays there differ in
-        settings or source.
+        If the disk is too small (raised before the first shard), or existing arrays have a different source
+        or different settings.
     """
     folders = {size: cache / f"{subset}_{size}" for size in sizes}
     steps = [_step(source, folder, size, ids, shard_rows) for size, folder in folders.items()]
@@ -187,17 +207,17 @@ def build(
         Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders)
         for number, start in enumerate(range(0, len(ids), shard_rows))
     ]
-    missing = {shard.number: shard.missing(shard.files()) for shard in shards}
-    waiting = [shard for shard in shards if missing[shard.number]]
-    needed = sum(len(shard) * _row_bytes(size) for shard in waiting for size in missing[shard.number])
-    _refuse_small_disk(files.make_folder(cache), len(ids), sizes, needed)
-    if waiting or not all(step.finished() for step in steps):
+    missing = {shard.number: shard.missing(shard.fingerprint()) for shard in shards}
+    incomplete = [shard for shard in shards if missing[shard.number]]
+    needed = sum(len(shard) * _row_bytes(size) for shard in incomplete for size in missing[shard.number])
+    _check_disk_space(files.make_folder(cache), len(ids), sizes, needed)
+    if incomplete or not all(step.finished() for step in steps):
         for step in steps:
             step.start()
-        random.shuffle(waiting)  # so that two processes at the same cache rarely wait for each other
+        random.shuffle(incomplete)  # so that two processes that fill one cache rarely wait for each other
         label = f"{subset} arrays of {', '.join(map(str, sizes))} px"
-        with Progress(len(ids), label, "samples", done=len(ids) - sum(map(len, waiting))) as progress:
-            for _ in parallel.run(build_shard, waiting, workers, progress):
+        with Progress(len(ids), label, "samples", done=len(ids) - sum(map(len, incomplete))) as progress:
+            for _ in parallel.run(build_shard, incomplete, workers, progress):
                 pass
         for step in steps:
             step.finish()
@@ -208,16 +228,17 @@ def build(
 
 
 def build_shard(shard: Shard) -> None:
-    """Make one shard at the sizes that it lacks; memory is that of one image."""
-    cv2.setNumThreads(1)  # the processes already share the cores
-    with files.waiting_lock(next(iter(shard.folders.values())) / f".{shard.number:05d}.lock"):
-        state = shard.files()  # before any is read: images changed meanwhile make the shard not done
-        missing = shard.missing(state)
+    """Build one shard at the sizes where it is incomplete; memory use is that of one image."""
+    lock = next(iter(shard.folders.values())) / f".{shard.number:05d}.lock"
+    with single_thread(), files.waiting_lock(lock):
+        # before any is read: images that change in the meantime leave the shard incomplete
+        fingerprint = shard.fingerprint()
+        missing = shard.missing(fingerprint)
         if missing:
-            _write_shard(shard, missing, state)
+            _write_shard(shard, missing, fingerprint)
 
 
-def _write_shard(shard: Shard, folders: dict[int, Path], state: str) -> None:
+def _write_shard(shard: Shard, folders: dict[int, Path], fingerprint: str) -> None:
     bad: list[BadImage] = []
     moments: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {size: [] for size in folders}
     with ExitStack() as stack:
@@ -242,24 +263,24 @@ def _write_shard(shard: Shard, folders: dict[int, Path], state: str) -> None:
                 writer.write(resized_HWK.data)
                 moments[size].append(cv2.meanStdDev(resized_HWK))
     for size, folder in folders.items():
-        about = {
-            "files": state,
+        metadata = {
+            "files": fingerprint,
             "bad": [asdict(image) for image in bad],
             "mean": [mean.ravel().round(4).tolist() for mean, _ in moments[size]],
-            "deviation": [deviation.ravel().round(4).tolist() for _, deviation in moments[size]],
+            "std": [std.ravel().round(4).tolist() for _, std in moments[size]],
         }
-        files.write_json(_about_path(folder, shard.number), about)
+        files.write_json(_metadata_path(folder, shard.number), metadata)
 
 
 def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
-    """Resize to size x size by area averaging (linear where it grows); uint8, channels as given."""
+    """Resize an (H, W, K) uint8 image to (size, size, K): area averaging; linear to enlarge."""
     if image_HWK.shape[:2] == (size, size):
         return image_HWK
     return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int) -> files.Step:
-    return files.Step(
+def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int) -> Step:
+    return Step(
         name="array",
         manifest=folder / "array.json",
         settings={
@@ -270,7 +291,7 @@ def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int
         },
         inputs={"list of ids": files.fingerprint(ids)},
         outputs=[],
-        other_way="--work FOLDER makes another cache",
+        alternative="--work FOLDER uses another cache",
     )
 
 
@@ -278,7 +299,7 @@ def _array_path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.npy"
 
 
-def _about_path(folder: Path, number: int) -> Path:
+def _metadata_path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.json"
 
 
@@ -286,13 +307,13 @@ def _row_bytes(size: int) -> int:
     return size * size * len(CHANNELS)
 
 
-def _refuse_small_disk(cache: Path, rows: int, sizes: tuple[int, ...], needed: int) -> None:
+def _check_disk_space(cache: Path, rows: int, sizes: tuple[int, ...], needed: int) -> None:
     free = shutil.disk_usage(cache).free
     if needed <= free:
         return
     fitting = [size for size in SMALLER_SIZES if rows * _row_bytes(size) <= free and size < max(sizes)]
-    smaller = f"--set data.sizes={fitting[0]} training.size={fitting[0]} would fit, or " if fitting else ""
+    smaller = f"--set data.sizes={fitting[0]} training.size={fitting[0]} fits, or " if fitting else ""
     raise UserError(
         f"{cache}: arrays with data.sizes={','.join(map(str, sizes))} need {format_bytes(needed)} more, "
-        f"{format_bytes(free)} are free: {smaller}name a larger disk with --work FOLDER"
+        f"but only {format_bytes(free)} are free: {smaller}choose a larger disk with --work FOLDER"
     )

@@ -1,7 +1,7 @@
-"""Which labelled samples train, tune and judge: iterative stratification of label sets.
+"""Which labelled samples train, validate and evaluate: iterative stratification of label sets.
 
-Sechidis, Tsoumakas, Vlahavas 2011, "On the stratification of multi-label data"; the engine is
-iterative-stratification's.
+Sechidis, Tsoumakas, Vlahavas 2011, "On the stratification of multi-label data", as implemented in the package
+iterative-stratification.
 """
 
 import numpy as np
@@ -9,19 +9,19 @@ import pandas as pd
 from iterstrat.ml_stratifiers import IterativeStratification
 
 from lib.config import Split
-from lib.data.sample_index import SUBSETS, Index
+from lib.data.sample_index import SUBSETS, SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES
 
 
 def frequent_classes(truth_NC: np.ndarray, minimum_share: float) -> np.ndarray:
-    """Return the classes that at least `minimum_share` of the samples carry.
+    """Return the classes that at least a minimum share of the samples carry.
 
     Parameters
     ----------
     truth_NC : ndarray of shape (N, C), bool
     minimum_share : float
-        In [0, 1]; 0 keeps all, also those that no sample carries.
+        In [0, 1]; 0 keeps all classes, also those without a sample.
 
     Returns
     -------
@@ -32,7 +32,13 @@ def frequent_classes(truth_NC: np.ndarray, minimum_share: float) -> np.ndarray:
 
 
 def without_rare(truth_NC: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Mark the samples that carry none but the given classes (Hoogenboom 2019, section 2.2).
+    """Return which samples carry only the given classes (Hoogenboom 2019, section 2.2).
+
+    Parameters
+    ----------
+    truth_NC : ndarray of shape (N, C), bool
+    classes : ndarray of int
+        Class numbers.
 
     Returns
     -------
@@ -42,8 +48,8 @@ def without_rare(truth_NC: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return ~truth_NC[:, rare].any(axis=1)
 
 
-def choose(index: Index, bad: set[str], settings: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the classes and labelled samples of a run.
+def select_samples(index: SampleIndex, bad: set[str], settings: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Select the classes and labelled samples of a run.
 
     Parameters
     ----------
@@ -62,8 +68,17 @@ def choose(index: Index, bad: set[str], settings: Split) -> tuple[np.ndarray, np
     return classes, np.flatnonzero(usable & without_rare(index.truth_NC, classes))
 
 
-def varied_rows(truth_NC: np.ndarray, count: int) -> list[int]:
-    """Pick rows that show different classes: each adds a class not shown yet, if there is one."""
+def diverse_rows(truth_NC: np.ndarray, count: int) -> list[int]:
+    """Pick rows with different classes: each adds a class that is not shown yet, if there is one left.
+
+    Parameters
+    ----------
+    truth_NC : ndarray of shape (N, C), bool
+
+    Returns
+    -------
+    list of int, length min(N, count)
+    """
     shown = np.zeros(truth_NC.shape[1], dtype=bool)
     picked: list[int] = []
     for _ in range(min(count, len(truth_NC))):
@@ -76,59 +91,81 @@ def varied_rows(truth_NC: np.ndarray, count: int) -> list[int]:
 
 
 def make_split(ids: list[str], truth_NC: np.ndarray, settings: Split) -> pd.DataFrame:
-    """Deal the samples to subsets so that each class keeps its share in every one.
+    """Assign the samples to subsets, and to folds if there are several, so that each class keeps its share.
+
+    With folds, the holdout is split off first. The network of fold k is trained on the ``train`` samples of
+    all other folds and validated on those of fold k, so no sample is of the subset ``validation``.
 
     Parameters
     ----------
     ids : list of str, length N
     truth_NC : ndarray of shape (N, C), bool
     settings : Split
-        Shares, or number of folds. With folds, the holdout is dealt first and the rest is dealt
-        to the folds; fold number ``settings.fold`` is the validation subset.
 
     Returns
     -------
     DataFrame
-        Columns ``id``, ``subset`` (train, validation, holdout) and ``fold`` (0 to folds - 1; -1 in
-        the holdout and without folds), rows in the order of `ids`.
+        Columns ``id``, ``subset`` (train, validation, holdout; with folds train, holdout) and ``fold``
+        (0 to folds - 1; -1 in the holdout, and for a single split), rows in the order of `ids`.
 
     Raises
     ------
     UserError
-        If a subset would be empty.
+        If there are too few samples for each subset and fold to have one.
     """
-    fold = np.full(len(ids), -1)
-    if settings.folds:
-        wanted = {"train": 1 - settings.holdout, "holdout": settings.holdout}
-        subset = _deal(truth_NC, wanted, settings.seed)
-        rest = np.flatnonzero(subset == "train")
-        names = [str(number) for number in range(settings.folds)]
-        shares = dict.fromkeys(names, 1 / settings.folds)
-        fold[rest] = _deal(truth_NC[rest], shares, settings.seed + 1).astype(int)
-        subset[fold == settings.fold] = "validation"
-    else:
+    fold_N = np.full(len(ids), -1)
+    if settings.folds == 1:
         train = 1 - settings.validation - settings.holdout
-        wanted = {"train": train, "validation": settings.validation, "holdout": settings.holdout}
-        subset = _deal(truth_NC, wanted, settings.seed)
-    for name in SUBSETS:
-        if not (subset == name).any() and (name != "holdout" or settings.holdout):
-            raise UserError(f"{len(ids)} samples are too few for the split: the {name} subset would be empty")
-    return pd.DataFrame({"id": ids, "subset": subset, "fold": fold})
+        shares = {"train": train, "validation": settings.validation, "holdout": settings.holdout}
+        subset_N = _assign(truth_NC, shares, settings.seed)
+    else:
+        shares = {"train": 1 - settings.holdout, "holdout": settings.holdout}
+        subset_N = _assign(truth_NC, shares, settings.seed)
+        train_rows = np.flatnonzero(subset_N == "train")
+        fold_shares = {str(fold): 1 / settings.folds for fold in range(settings.folds)}
+        fold_N[train_rows] = _assign(truth_NC[train_rows], fold_shares, settings.seed + 1).astype(int)
+    empty = [f"the {name} subset" for name, share in shares.items() if share and name not in subset_N]
+    if settings.folds > 1:
+        empty += [f"fold {fold}" for fold in range(settings.folds) if fold not in fold_N]
+    if empty:
+        raise UserError(
+            f"{len(ids)} samples are too few for this split: {empty[0]} would be empty; "
+            f"add samples, or change split.validation, split.holdout or split.folds"
+        )
+    return pd.DataFrame({"id": ids, "subset": subset_N, "fold": fold_N})
 
 
 def count_classes(truth_NC: np.ndarray, split: pd.DataFrame) -> pd.DataFrame:
-    """Count the samples of every class in every subset: a row a class, a column a subset."""
-    counts = {name: truth_NC[(split["subset"] == name).to_numpy()].sum(axis=0) for name in SUBSETS}
+    """Count the samples of every class in every subset that has samples.
+
+    Parameters
+    ----------
+    truth_NC : ndarray of shape (N, C), bool
+        In the order of `split`, as `make_split` returns it.
+
+    Returns
+    -------
+    DataFrame of int
+        One row per class (index: names), one column per subset.
+    """
+    subset_N = split["subset"].to_numpy()
+    counts = {name: truth_NC[subset_N == name].sum(axis=0) for name in SUBSETS if name in subset_N}
     return pd.DataFrame(counts, index=pd.Index(CLASSES, name="class"))
 
 
-def _deal(truth_NC: np.ndarray, shares: dict[str, float], seed: int) -> np.ndarray:
-    """Return the name of the part of every sample, an object array of shape (N,)."""
+def _assign(truth_NC: np.ndarray, shares: dict[str, float], seed: int) -> np.ndarray:
+    """Return the name that each sample is assigned, an object array of shape (N,).
+
+    Parameters
+    ----------
+    shares : dict of float
+        Share of samples by name; names with share 0 are not assigned.
+    """
     names = [name for name, share in shares.items() if share > 0]
-    random = np.random.RandomState(seed)  # what iterative-stratification takes
+    random = np.random.RandomState(seed)  # the generator that iterative-stratification expects
     ratios = np.array([shares[name] for name in names])
-    # its result follows the order of the rows: shuffled, so that the file's order has no say
+    # the result depends on the order of the rows: shuffled, so that the file's order does not matter
     order = random.permutation(len(truth_NC))
-    parts = np.empty(len(truth_NC), dtype=int)
-    parts[order] = IterativeStratification(truth_NC[order], ratios / ratios.sum(), random)
-    return np.array(names, dtype=object)[parts]
+    numbers = np.empty(len(truth_NC), dtype=int)
+    numbers[order] = IterativeStratification(truth_NC[order], ratios / ratios.sum(), random)
+    return np.array(names, dtype=object)[numbers]

@@ -1,4 +1,4 @@
-"""Several predictors made one: means of probabilities or ranks, even or with weights that are learnt."""
+"""Ensembles: means of several predictors' probabilities or ranks, with equal or learnt weights."""
 
 from pathlib import Path
 
@@ -6,19 +6,24 @@ import numpy as np
 from scipy.stats import rankdata
 
 from lib import files
+from lib.console import info
+from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions
-from lib.evaluation.predictions import PredictionTable
+from lib.evaluation.predictions import PredictionTable, Predictor
+from lib.run import Run
+from lib.steps import Step
 
 NAME = "ensemble"  # of the predictor
-PARTS = 5  # that validation is dealt to, to see how far weights can be trusted
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # from even weights to learnt ones
-ROUNDS = 100  # of expectation maximisation
-SMALLEST = 1e-6  # probability
+METHODS = ("mean", "rank_mean", "weighted")
+FOLDS = 5  # of the validation samples, to estimate how well learnt weights generalise
+LEARNT_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the learnt weights; the rest are equal weights
+ITERATIONS = 100  # of the expectation maximisation
+SMALLEST = 1e-6  # likelihood of a label, so that logarithms stay finite
 
 
 def choose_members(members: str, known: list[str]) -> list[str]:
-    """Return the predictors that the setting ``ensemble.members`` names.
+    """Return the predictors that the setting ``ensemble.members`` names; empty for no ensemble.
 
     Parameters
     ----------
@@ -30,7 +35,7 @@ def choose_members(members: str, known: list[str]) -> list[str]:
     Raises
     ------
     UserError
-        If a name is not known, or there are fewer than two.
+        If a name is unknown, or fewer than two are named.
     """
     known = [name for name in known if name != NAME]
     if members == "none":
@@ -39,131 +44,168 @@ def choose_members(members: str, known: list[str]) -> list[str]:
     for name in chosen:
         if name not in known:
             raise UserError(
-                f"ensemble.members={members}: {name} is no predictor; there are {' '.join(known)}"
+                f"ensemble.members={members}: unknown predictor {name}; there are {' '.join(known)}"
             )
     if len(chosen) < 2 and members != "all":
         raise UserError(f"ensemble.members={members}: expected at least two of {' '.join(known)}")
     return chosen if len(chosen) > 1 else []
 
 
+def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
+    """Build the ensemble that a run's settings name, unless it is up to date.
+
+    Parameters
+    ----------
+    known : list of str
+        The run's predictors.
+    force : bool
+        Build it also where its members differ from the existing one's.
+
+    Returns
+    -------
+    list of str
+        All predictors of the run, sorted.
+    """
+    settings, folder = run.config.ensemble, run.folder / "predictions"
+    members = choose_members(settings.members, known)
+    if not members:
+        return known
+    ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
+    tables = [path for name in members for path in predictions.table_paths(folder / name, list(ids)).values()]
+
+    def build(_step: Step) -> None:
+        weights = make(folder, members, settings.method, ids, data.truth_NC("validation"))
+        info("weights in the ensemble: " + ", ".join(f"{name} {w:.2f}" for name, w in weights.items()))
+
+    run.once(
+        f"04_threshold {NAME} predictions",
+        build,
+        settings=["ensemble"],
+        inputs=files.fingerprints(*tables),
+        outputs=[folder / NAME / f"{subset}.npz" for subset in ids if subset != "train"],
+        rebuild=force,
+    )
+    return sorted({*known, NAME})
+
+
 def make(
     folder: Path, members: list[str], method: str, ids: dict[str, list[str]], truth_NC: np.ndarray
 ) -> dict[str, float]:
-    """Write the ensemble's prediction tables.
+    """Write the ensemble's prediction tables, for each subset that all members have predicted.
 
     Parameters
     ----------
     folder : Path
         ``outputs/<run>/predictions``.
+    members : list of str
+        The predictors to combine.
     method : str
-        The setting ``ensemble.method``.
+        One of `METHODS`.
     ids : dict of list of str
-        By subset, and of ``test``.
+        Sample ids by labelled subset, and of ``test``.
     truth_NC : ndarray of shape (N, C), bool
-        Of validation, in the order of its ids.
+        Labels of the validation samples, in the order of ``ids["validation"]``.
 
     Returns
     -------
     dict of float
-        Weights by member.
+        Weights by member; they sum to one.
     """
+    if method not in METHODS:
+        raise ValueError(f"unknown ensemble method {method!r}; expected one of {' '.join(METHODS)}")
     weight_M = np.full(len(members), 1 / len(members))
     if method == "weighted":
         tables = [predictions.load(folder / name / "validation.npz") for name in members]
         usable = np.all([table.known_C for table in tables], axis=0) & truth_NC.any(axis=0)
-        said_MNC = np.stack([table.rows_of(ids["validation"], "validation") for table in tables])
+        probabilities_MNC = np.stack([table.select(ids["validation"], "validation") for table in tables])
         if usable.any():
-            weight_M, _ = learn_weights(said_MNC[:, :, usable], truth_NC[:, usable])
-    paths = [predictions.tables(folder / name, list(ids)) for name in members]
-    for subset, wanted in ids.items():
-        if all(subset in own for own in paths):
-            tables = [predictions.load(own[subset]) for own in paths]
-            joined = combine(tables, wanted, f"the {subset} subset", weight_M, method == "rank_mean")
-            predictions.save(folder / NAME / f"{subset}.npz", joined)
-    return dict(zip(members, weight_M.tolist(), strict=True))
-
-
-def read_weights(run: Path) -> dict[str, float]:
-    """Return the weights by member that stage 04 joined a run's ensemble with; empty without one.
-
-    Parameters
-    ----------
-    run : Path
-        ``outputs/<run>``.
-    """
-    manifest = run / "manifests" / "04_threshold_join.json"
-    known = (run / "predictions" / NAME).is_dir() and manifest.exists()
-    return files.read_json(manifest).get("weights", {}) if known else {}
+            weight_M, _ = learn_weights(probabilities_MNC[:, :, usable], truth_NC[:, usable])
+    paths = [predictions.table_paths(folder / name, list(ids)) for name in members]
+    for subset, subset_ids in ids.items():
+        if all(subset in member_paths for member_paths in paths):
+            tables = [predictions.load(member_paths[subset]) for member_paths in paths]
+            ranks = method == "rank_mean"
+            combined = combine(tables, subset_ids, f"the {subset} subset", weight_M, ranks)
+            predictions.save(folder / NAME / f"{subset}.npz", combined)
+    weights = dict(zip(members, weight_M.tolist(), strict=True))
+    Predictor("ensemble", members=weights, method=method).write(folder / NAME)
+    return weights
 
 
 def combine(
-    tables: list[PredictionTable], ids: list[str], of: str, weight_M: np.ndarray, ranks: bool
+    tables: list[PredictionTable], ids: list[str], what: str, weight_M: np.ndarray, ranks: bool
 ) -> PredictionTable:
-    """Join what several predictors say of the same samples, matched by id.
+    """Return the weighted mean of several predictors' predictions for the same samples, matched by id.
 
-    Where a predictor does not know a class, the others' say is all; a class that none knows is 0.
+    A class that some predictors do not know is the mean of the others; one that none knows is 0.
 
     Parameters
     ----------
-    ids : list of str
-        The samples; `of` names them in the refusal where a table lacks one.
-    weight_M : ndarray of shape (M,)
+    tables : list of PredictionTable
         Of the M predictors.
+    ids : list of str
+        The samples; `what` names them in the error message if a table lacks one.
+    weight_M : ndarray of shape (M,), float
     ranks : bool
-        Join ranks, class by class, the highest probability 1, in place of probabilities.
+        Average ranks instead of probabilities: class by class, divided by N, so that the highest is 1.
+
+    Raises
+    ------
+    UserError
+        If a table lacks one of the ids.
     """
-    values_MNC = np.stack([table.rows_of(ids, of) for table in tables])
+    values_MNC = np.stack([table.select(ids, what) for table in tables])
     if ranks:
         values_MNC = rankdata(values_MNC, axis=1) / len(ids)
     weight_MC = weight_M[:, None] * np.stack([table.known_C for table in tables])
     total_C = weight_MC.sum(axis=0)
     weight_MC = np.divide(weight_MC, total_C, out=np.zeros_like(weight_MC), where=total_C > 0)
-    joined_NC = np.einsum("mnc,mc->nc", values_MNC, weight_MC).astype(np.float32)
-    return PredictionTable(ids, joined_NC.clip(0, 1), total_C > 0)
+    combined_NC = np.einsum("mnc,mc->nc", values_MNC, weight_MC).astype(np.float32)
+    return PredictionTable(ids, combined_NC.clip(0, 1), total_C > 0)
 
 
 def learn_weights(probabilities_MNC: np.ndarray, truth_NC: np.ndarray) -> tuple[np.ndarray, float]:
-    """Learn how much each predictor should count, as far as that can be trusted.
+    """Learn the predictors' weights by stacking (Wolpert 1992, Breiman 1996), shrunk towards equal weights.
 
-    Stacking with weights that are positive and sum to one (Wolpert 1992, Breiman 1996): those under which
-    the labels are most likely, every class counting alike. They are drawn towards even weights as far as
-    makes labels most likely that were left out, over `PARTS` parts of the samples.
+    The weights are positive, sum to one and maximise the likelihood of the labels under the weighted mean,
+    with all classes contributing equally. How far they are shrunk is chosen by cross-validation: the share
+    of the learnt weights that maximises the likelihood of left-out labels.
 
     Parameters
     ----------
-    probabilities_MNC : ndarray of shape (M, N, C)
-        Of the M predictors, for classes that they all know.
+    probabilities_MNC : ndarray of shape (M, N, C), float, in [0, 1]
+        Predictions of the M predictors, for classes that they all know.
     truth_NC : ndarray of shape (N, C), bool
 
     Returns
     -------
-    weight_M : ndarray of shape (M,)
-    trust : float
-        0: even weights; 1: as learnt.
+    weight_M : ndarray of shape (M,), float64
+    learnt_share : float
+        0: equal weights; 1: the learnt weights without shrinkage.
     """
     members = len(probabilities_MNC)
-    # how likely each answer is under each predictor
-    likely_MNC = np.where(truth_NC, probabilities_MNC, 1 - probabilities_MNC).clip(SMALLEST)
-    share_C = truth_NC.mean(axis=0).clip(1 / len(truth_NC), 1 - 1 / len(truth_NC))
-    worth_C = 1 / -(share_C * np.log(share_C) + (1 - share_C) * np.log(1 - share_C))
-    even_M = np.full(members, 1 / members)
-    part_N = np.random.default_rng(0).permutation(len(truth_NC)) % PARTS
-    gain_T = np.zeros(len(TRUSTS))
-    for part in range(PARTS):
-        learnt_M = _most_likely(likely_MNC[:, part_N != part], worth_C)
-        for number, trust in enumerate(TRUSTS):
-            weight_M = trust * learnt_M + (1 - trust) * even_M
-            mixed_NC = np.einsum("mnc,m->nc", likely_MNC[:, part_N == part], weight_M)
-            gain_T[number] += (np.log(mixed_NC) * worth_C).sum()
-    trust = TRUSTS[int(gain_T.argmax())]
-    return trust * _most_likely(likely_MNC, worth_C) + (1 - trust) * even_M, trust
+    likelihood_MNC = np.where(truth_NC, probabilities_MNC, 1 - probabilities_MNC).clip(SMALLEST)
+    frequency_C = truth_NC.mean(axis=0).clip(1 / len(truth_NC), 1 - 1 / len(truth_NC))
+    # the inverse entropy of its labels, so that a rare class contributes as much as a frequent one
+    importance_C = 1 / -(frequency_C * np.log(frequency_C) + (1 - frequency_C) * np.log(1 - frequency_C))
+    equal_M = np.full(members, 1 / members)
+    fold_N = np.random.default_rng(0).permutation(len(truth_NC)) % FOLDS
+    log_likelihood_S = np.zeros(len(LEARNT_SHARES))
+    for fold in range(FOLDS):
+        learnt_M = _maximise_likelihood(likelihood_MNC[:, fold_N != fold], importance_C)
+        for number, share in enumerate(LEARNT_SHARES):
+            weight_M = share * learnt_M + (1 - share) * equal_M
+            mixture_NC = np.einsum("mnc,m->nc", likelihood_MNC[:, fold_N == fold], weight_M)
+            log_likelihood_S[number] += (np.log(mixture_NC) * importance_C).sum()
+    share = LEARNT_SHARES[int(log_likelihood_S.argmax())]
+    return share * _maximise_likelihood(likelihood_MNC, importance_C) + (1 - share) * equal_M, share
 
 
-def _most_likely(likely_MNC: np.ndarray, worth_C: np.ndarray) -> np.ndarray:
-    """Return the weights of a mixture that make the answers most likely, by expectation maximisation."""
-    weight_M = np.full(len(likely_MNC), 1 / len(likely_MNC))
-    for _ in range(ROUNDS):
-        mixed_NC = np.einsum("mnc,m->nc", likely_MNC, weight_M)
-        weight_M = weight_M * np.einsum("mnc,nc->m", likely_MNC, worth_C / mixed_NC)
+def _maximise_likelihood(likelihood_MNC: np.ndarray, importance_C: np.ndarray) -> np.ndarray:
+    """Return the mixture weights that maximise the likelihood of the labels, by expectation maximisation."""
+    weight_M = np.full(len(likelihood_MNC), 1 / len(likelihood_MNC))
+    for _ in range(ITERATIONS):
+        mixture_NC = np.einsum("mnc,m->nc", likelihood_MNC, weight_M)
+        weight_M = weight_M * np.einsum("mnc,nc->m", likelihood_MNC, importance_C / mixture_NC)
         weight_M /= weight_M.sum()
     return weight_M

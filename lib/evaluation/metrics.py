@@ -1,4 +1,4 @@
-"""Scores from yes and no: precision, recall, F1, prediction advantage, macro-F1."""
+"""Scores of decisions: precision, recall, F1, prediction advantage and macro-F1."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from lib.labels import CLASSES
 
 
 def f1_per_class(truth_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
-    """Score each class for itself.
+    """Return the F1 score of each class.
 
     Parameters
     ----------
@@ -16,35 +16,33 @@ def f1_per_class(truth_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (C,), float64, in [0, 1]
-        ``2 TP / (2 TP + FP + FN)``; 0 for a class with no positive on either side, as Kaggle's
-        scorer and scikit-learn with ``zero_division=0`` have it.
+        ``2 TP / (2 TP + FP + FN)``; 0 for a class that is neither present nor predicted, as in Kaggle's
+        scorer and in scikit-learn with ``zero_division=0``.
     """
-    hits_C = (truth_NC & decision_NC).sum(axis=0)
-    return _ratio(2 * hits_C, truth_NC.sum(axis=0) + decision_NC.sum(axis=0))
+    true_positives_C = (truth_NC & decision_NC).sum(axis=0)
+    return _ratio(2 * true_positives_C, truth_NC.sum(axis=0) + decision_NC.sum(axis=0))
 
 
 def macro_f1(truth_NC: np.ndarray, decision_NC: np.ndarray) -> float:
-    """Return the mean of the classes' F1 scores, each class counting alike: Kaggle's score."""
+    """Return the unweighted mean of the classes' F1 scores, the competition's metric."""
     return float(f1_per_class(truth_NC, decision_NC).mean())
 
 
 def scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
-    """Score each column in every way that the papers report.
+    """Compute all scores that the papers report, for each column.
 
     Parameters
     ----------
     truth_NC, decision_NC : ndarray of shape (N, C), bool
-        C columns of any meaning: classes, or groups of them.
+        The columns are classes or groups of classes.
 
     Returns
     -------
     DataFrame
-        A row a column: support and predicted (samples that carry and that were
-        given the class), frequency (support's share), precision, recall, f1, and
-        prediction_advantage ``1 - (1 - F1) / (1 - frequency)`` (Hoogenboom 2019, equation 7):
-        0 is as good as guessing by frequency, 1 is perfect.
+        One row per column: support (samples that have it), predicted (samples it is predicted for), frequency
+        (support over N), precision, recall, f1, and prediction_advantage.
     """
-    hits_C = (truth_NC & decision_NC).sum(axis=0)
+    true_positives_C = (truth_NC & decision_NC).sum(axis=0)
     support_C, predicted_C = truth_NC.sum(axis=0), decision_NC.sum(axis=0)
     f1_C = f1_per_class(truth_NC, decision_NC)
     frequency_C = support_C / max(len(truth_NC), 1)
@@ -53,8 +51,8 @@ def scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
             "support": support_C,
             "predicted": predicted_C,
             "frequency": frequency_C,
-            "precision": _ratio(hits_C, predicted_C),
-            "recall": _ratio(hits_C, support_C),
+            "precision": _ratio(true_positives_C, predicted_C),
+            "recall": _ratio(true_positives_C, support_C),
             "f1": f1_C,
             "prediction_advantage": prediction_advantage(f1_C, frequency_C),
         }
@@ -62,54 +60,43 @@ def scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
 
 
 def class_scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:
-    """Return the `scores` of all 28 classes, in Kaggle's order, by name."""
+    """Return the `scores` of all 28 classes, in Kaggle's order; the index holds their names."""
     return scores(truth_NC, decision_NC).set_index(pd.Index(CLASSES, name="class"))
 
 
 def prediction_advantage(f1: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """Return ``1 - (1 - F1) / (1 - frequency)``; nan for a class that every sample carries."""
+    """Return ``1 - (1 - F1) / (1 - frequency)`` (Hoogenboom 2019, equation 7).
+
+    0 is no better than guessing by frequency, 1 is perfect; nan for a class that every sample has.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(frequency < 1, 1 - (1 - f1) / (1 - frequency), np.nan)
 
 
-def expected_f1(chances_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
-    """Return the F1 that is expected of decisions on samples without labels, class by class.
+def expected_f1(calibrated_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
+    """Estimate the F1 score of decisions on unlabelled samples, class by class.
 
-    ``2 * (sum of the chances of what is given the class) / (number given it + sum of all chances)``: the
-    plug-in value that `thresholds.expected_f1_threshold` maximises.
+    ``2 * (sum of the probabilities of predicted samples) / (predicted samples + sum of all probabilities)``:
+    the plug-in estimate that `thresholds.expected_f1_threshold` maximises.
 
     Parameters
     ----------
-    chances_NC : ndarray of shape (N, C), float, in [0, 1]
-        How likely each sample carries each class.
+    calibrated_NC : ndarray of shape (N, C), float, in [0, 1]
+        Calibrated probabilities.
     decision_NC : ndarray of shape (N, C), bool
+
+    Returns
+    -------
+    ndarray of shape (C,), float64, in [0, 1]
     """
-    hits_C = np.where(decision_NC, chances_NC, 0).sum(axis=0)
-    return _ratio(2 * hits_C, decision_NC.sum(axis=0) + chances_NC.sum(axis=0))
-
-
-def macro_f1_interval(
-    truth_NC: np.ndarray, decision_NC: np.ndarray, draws: int = 1000, share: float = 0.95
-) -> tuple[float, float]:
-    """Return between what the macro-F1 lies with the given certainty, were there other samples.
-
-    The Bayesian bootstrap (Rubin 1981): every sample is weighted at random, by an exponential. Unlike drawing
-    samples, it never leaves a rare class without one, which would pull the macro-F1 down.
-    """
-    weight_DN = np.random.default_rng(0).standard_exponential((draws, len(truth_NC)), np.float32)
-    hits_DC, truth_DC, decision_DC = (
-        weight_DN @ table.astype(np.float32) for table in (truth_NC & decision_NC, truth_NC, decision_NC)
-    )
-    total_DC = truth_DC + decision_DC
-    f1_DC = np.divide(2 * hits_DC, total_DC, out=np.zeros_like(total_DC), where=total_DC > 0)
-    low, high = np.quantile(f1_DC.mean(axis=1), [(1 - share) / 2, (1 + share) / 2])
-    return float(low), float(high)
+    true_positives_C = np.where(decision_NC, calibrated_NC, 0).sum(axis=0)
+    return _ratio(2 * true_positives_C, decision_NC.sum(axis=0) + calibrated_NC.sum(axis=0))
 
 
 def guessing_macro_f1(truth_NC: np.ndarray, frequency_C: np.ndarray) -> float:
-    """Return the macro-F1 expected of guessing each class by chance with its frequency.
+    """Return the macro-F1 expected when every class is guessed at random with the given frequency.
 
-    With share t of a class true and share q guessed, F1 is close to ``2 t q / (t + q)``.
+    If a class has frequency t and is guessed with frequency q, its F1 is close to ``2 t q / (t + q)``.
     """
     truth_C = truth_NC.mean(axis=0)
     return float(_ratio(2 * truth_C * frequency_C, truth_C + frequency_C).mean())

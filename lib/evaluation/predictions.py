@@ -1,7 +1,10 @@
-"""The prediction table: what one predictor says of the samples of one subset."""
+"""Predictors and their prediction tables: what a predictor is, and the probabilities it gives to samples.
+
+``predictions/<predictor>/`` holds ``predictor.json`` and a table for each subset, ``<subset>.npz``.
+"""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,69 @@ import numpy as np
 from lib import files
 from lib.errors import UserError
 from lib.labels import CLASSES
+
+# end of the name of a predictor or table, by number of views: 1, or 8 with test-time augmentation
+SUFFIXES = {1: "", 8: "_tta"}
+KINDS = ("network", "trees", "hierarchy", "ensemble", "external", "merged")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What a predictor is made of: the content of ``predictor.json``.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    network : str
+        network and trees: the folder in ``networks/``.
+    views : int
+        network and hierarchy: 1, or 8 with test-time augmentation.
+    routing : str
+        hierarchy: hard or soft.
+    stage_1 : str
+        hierarchy: the network that predicts the groups.
+    stage_2 : dict of str
+        hierarchy: the network of each group that has one.
+    members : dict of float
+        ensemble: weights by predictor.
+    method : str
+        ensemble: as the setting ``ensemble.method``.
+    files : list of str
+        external: where the probabilities were read from.
+    runs : list of str
+        merged: the runs whose predictors of this name are averaged.
+    """
+
+    kind: str
+    network: str = ""
+    views: int = 1
+    routing: str = ""
+    stage_1: str = ""
+    stage_2: dict[str, str] = field(default_factory=dict)
+    members: dict[str, float] = field(default_factory=dict)
+    method: str = ""
+    files: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"kind of predictor {self.kind!r}: expected one of {' '.join(KINDS)}")
+
+    def write(self, folder: Path) -> None:
+        """Write ``predictor.json`` into a predictor's folder."""
+        content = {key: value for key, value in asdict(self).items() if value or key == "kind"}
+        files.write_json(folder / "predictor.json", content)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Predictor":
+        """Read ``predictor.json``; a `UserError` if it is missing or has other content."""
+        path = files.require(folder / "predictor.json", "02_train_cnn.py")
+        content = files.read_json(path)
+        try:
+            return cls(**content)
+        except (TypeError, UserError) as error:
+            raise UserError(f"{path}: {error}; delete the folder and run its stage again") from None
 
 
 @dataclass(frozen=True)
@@ -19,9 +85,9 @@ class PredictionTable:
     ----------
     ids : list of str, length N
     probabilities_NC : ndarray of shape (N, 28), float32, in [0, 1]
-        In Kaggle's class order; in a hierarchy's stage 1, of its groups or their combinations instead.
+        In Kaggle's class order; of a hierarchy's stage 1, its groups or their combinations instead.
     known_C : ndarray of shape (28,), bool
-        The classes that the predictor knows; what it says of others, 0, is no opinion. Default: all.
+        The classes that the predictor can predict; for the others the probability is 0. Default: all.
     """
 
     ids: list[str]
@@ -32,8 +98,13 @@ class PredictionTable:
         if self.known_C is None:
             object.__setattr__(self, "known_C", np.ones(self.probabilities_NC.shape[1], bool))
 
-    def rows_of(self, ids: list[str], of: str) -> np.ndarray:
-        """Return probabilities_NC of the given ids in their order; `of` names them in the refusal.
+    def select(self, ids: list[str], what: str) -> np.ndarray:
+        """Return probabilities_NC of the given ids in their order.
+
+        Parameters
+        ----------
+        what : str
+            Names the ids in the error.
 
         Raises
         ------
@@ -44,17 +115,75 @@ class PredictionTable:
         missing = [sample for sample in ids if sample not in row_of]
         if missing:
             raise UserError(
-                f"no prediction for {len(missing):,} of the {len(ids):,} ids of {of}, {missing[0]} for one: "
-                f"run `python 02_train_cnn.py --force` to predict again"
+                f"no prediction for {len(missing):,} of the {len(ids):,} ids of {what}, for example "
+                f"{missing[0]}: run `python 02_train_cnn.py --force` to predict again"
             )
         return self.probabilities_NC[[row_of[sample] for sample in ids]]
 
 
-def of_classes(ids: list[str], probabilities: np.ndarray, classes: list[int]) -> PredictionTable:
-    """Return the table of a predictor that knows only some of the 28 classes, a column each; 0 elsewhere."""
-    probabilities_NC = np.zeros((len(probabilities), len(CLASSES)), dtype=np.float32)
-    probabilities_NC[:, classes] = probabilities
+@dataclass(frozen=True)
+class LabelledPredictions:
+    """Labels and probabilities of the same samples in the same order.
+
+    Attributes
+    ----------
+    truth_NC : ndarray of shape (N, C), bool
+    probabilities_NC : ndarray of shape (N, C), float, in [0, 1]
+    allowed_NC : ndarray of shape (N, C), bool, or None
+        Which labels a hierarchy's stage 1 admits, as `thresholds.final_decisions` takes it.
+    """
+
+    truth_NC: np.ndarray
+    probabilities_NC: np.ndarray
+    allowed_NC: np.ndarray | None = None
+
+    def rows(self, rows: np.ndarray) -> "LabelledPredictions":
+        """Return those of some samples, by row number or mask."""
+        allowed_NC = None if self.allowed_NC is None else self.allowed_NC[rows]
+        return LabelledPredictions(self.truth_NC[rows], self.probabilities_NC[rows], allowed_NC)
+
+
+def from_outputs(ids: list[str], probabilities_NO: np.ndarray, classes: list[int] | None) -> PredictionTable:
+    """Return the table of a network's outputs.
+
+    Parameters
+    ----------
+    probabilities_NO : ndarray of shape (N, O), float
+    classes : list of int or None
+        Class numbers of the first outputs; the other classes get 0 and further outputs are dropped. None:
+        the outputs are not classes, and the table holds them as they are.
+    """
+    if classes is None:
+        return PredictionTable(ids, probabilities_NO)
+    probabilities_NC = np.zeros((len(probabilities_NO), len(CLASSES)), dtype=np.float32)
+    probabilities_NC[:, classes] = probabilities_NO[:, : len(classes)]
     return PredictionTable(ids, probabilities_NC, np.isin(np.arange(len(CLASSES)), classes))
+
+
+def average(tables: list[PredictionTable], ids: list[str], what: str) -> PredictionTable:
+    """Return the mean of the tables for each sample, over the tables that contain it.
+
+    The validation predictions of folds, each of its own samples, are thereby concatenated; predictions of the
+    same samples by several networks are averaged.
+
+    Parameters
+    ----------
+    what : str
+        Names the samples in the error where no table contains one of the ids.
+    """
+    row_of = {sample: row for row, sample in enumerate(ids)}
+    sum_NC, count_N = np.zeros((len(ids), tables[0].probabilities_NC.shape[1])), np.zeros(len(ids))
+    for table in tables:
+        known = [row for row, sample in enumerate(table.ids) if sample in row_of]
+        rows = [row_of[table.ids[row]] for row in known]
+        sum_NC[rows] += table.probabilities_NC[known]
+        count_N[rows] += 1
+    if not count_N.all():
+        raise UserError(
+            f"no prediction for {ids[int(count_N.argmin())]} of {what}: run stages 02 and 03 again"
+        )
+    known_C = np.all([table.known_C for table in tables], axis=0)
+    return PredictionTable(ids, (sum_NC / count_N[:, None]).astype(np.float32), known_C)
 
 
 def save(path: Path, table: PredictionTable) -> None:
@@ -64,42 +193,48 @@ def save(path: Path, table: PredictionTable) -> None:
         np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C)
 
 
-def load(path: Path, columns: int = len(CLASSES), maker: str = "02_train_cnn.py") -> PredictionTable:
-    """Read a prediction table and check it.
+def load(path: Path, columns: int = len(CLASSES), script: str = "02_train_cnn.py") -> PredictionTable:
+    """Read and check a prediction table.
 
     Parameters
     ----------
     columns : int
-        How many probabilities a sample has.
-    maker : str
-        The script that makes it, for the refusal where it is missing.
+        Number of probabilities per sample.
+    script : str
+        The script that creates it, for the error where it is missing.
 
     Raises
     ------
     UserError
-        If the file is missing or is no prediction table: shapes, double ids, or values that are
-        no probabilities.
+        If the file is missing or is not a prediction table: shapes, duplicate ids, or values that are not
+        probabilities.
     """
-    files.require(path, maker)
+    files.require(path, script)
     try:
         with np.load(path, allow_pickle=False) as content:
             ids, probabilities_NC = content["ids"], content["probabilities"]
             known_C = content.get("known")
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no prediction table with ids and probabilities: {error}") from None
-    wanted = (len(ids), columns)
-    if probabilities_NC.shape != wanted:
-        raise UserError(f"{path}: probabilities have shape {probabilities_NC.shape}, expected {wanted}")
+        raise UserError(f"{path} is not a prediction table with ids and probabilities: {error}") from None
+    expected = (len(ids), columns)
+    if probabilities_NC.shape != expected:
+        raise UserError(f"{path}: probabilities have shape {probabilities_NC.shape}, expected {expected}")
     if len(set(ids.tolist())) < len(ids):
-        raise UserError(f"{path} holds an id twice")
-    if not ((probabilities_NC >= 0) & (probabilities_NC <= 1)).all():
-        row = int(np.flatnonzero(~((probabilities_NC >= 0) & (probabilities_NC <= 1)).all(axis=1))[0])
-        raise UserError(f"{path}, id {ids[row]}: a value is no probability in [0, 1]")
+        raise UserError(f"{path} lists an id twice: delete it and run its stage again")
+    valid_NC = (probabilities_NC >= 0) & (probabilities_NC <= 1)
+    if not valid_NC.all():
+        row = int(np.flatnonzero(~valid_NC.all(axis=1))[0])
+        raise UserError(f"{path}, id {ids[row]}: a value is not a probability in [0, 1]")
     return PredictionTable(ids.tolist(), probabilities_NC, known_C)
 
 
-def tables(folder: Path, subsets: list[str]) -> dict[str, Path]:
-    """Return the files of a predictor by subset; only those of the training samples may be missing.
+def table_path(network: Path, subset: str, views: int) -> Path:
+    """Return the path of predictions in a network's folder: of one fold, or of a hierarchy's network."""
+    return network / f"{subset}{SUFFIXES[views]}.npz"
+
+
+def table_paths(folder: Path, subsets: list[str]) -> dict[str, Path]:
+    """Return the tables of a predictor by subset; only that of the training samples may be missing.
 
     Parameters
     ----------
@@ -116,7 +251,7 @@ def tables(folder: Path, subsets: list[str]) -> dict[str, Path]:
     }
 
 
-def predictors(folder: Path) -> list[str]:
+def list_predictors(folder: Path) -> list[str]:
     """Return the names of the predictors in a run's ``predictions/``, sorted."""
     files.require(folder, "02_train_cnn.py")
     names = sorted(path.parent.name for path in folder.glob("*/validation.npz"))

@@ -1,127 +1,155 @@
-"""One predictor judged: every class, every labelled subset, each way to decide."""
+"""Scores of one predictor: for every class, every labelled subset and each way to decide."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib import files
 from lib.config import Threshold
-from lib.data.sample_index import Index
+from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions, submission, thresholds
 from lib.evaluation.calibration import Calibration
-from lib.evaluation.metrics import class_scores, guessing_macro_f1, macro_f1_interval
-from lib.hierarchy.evaluation import Parts
+from lib.evaluation.intervals import macro_f1_interval
+from lib.evaluation.metrics import class_scores, guessing_macro_f1
+from lib.evaluation.predictions import LabelledPredictions
 
 
-class Judged(NamedTuple):
-    """One subset's truth beside what a predictor says of it, the same samples in the same order.
+@dataclass(frozen=True)
+class EvaluatedPredictor:
+    """A predictor of a run, with its thresholds and decisions.
 
-    ``allowed_NC``: as `thresholds.submitted` takes it.
+    Attributes
+    ----------
+    name : str
+    folder : Path
+        ``outputs/<run>``.
+    data : RunData
+    settings : Threshold
+    frequency_C : ndarray of shape (C,)
+        As `thresholds.choose` takes it.
+    allowed_NC : callable or None
+        Returns, for a subset, the labels that a hierarchy's stage 1 admits, as `thresholds.final_decisions`
+        takes them; None where all are.
     """
 
-    truth_NC: np.ndarray
-    probabilities_NC: np.ndarray
-    allowed_NC: np.ndarray | None = None
+    name: str
+    folder: Path
+    data: RunData
+    settings: Threshold
+    frequency_C: np.ndarray
+    allowed_NC: Callable[[str], np.ndarray] | None = None
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        """The prediction tables by subset."""
+        return predictions.table_paths(self.folder / "predictions" / self.name, self.data.predicted_subsets)
+
+    @property
+    def thresholds_path(self) -> Path:
+        """The thresholds, by subset."""
+        return self.folder / "thresholds" / f"{self.name}.json"
+
+    def evaluation_path(self, table: str) -> Path:
+        """One of the tables classes, summary and reliability."""
+        return evaluation_path(self.folder, self.name, table)
+
+    def raw_NC(self, subset: str) -> np.ndarray:
+        """Return the probabilities of a subset, shape (N, C)."""
+        table = predictions.load(self.tables[subset])
+        return table.select(self.data.ids(subset), f"the {subset} subset")
+
+    def calibrated_NC(self, subset: str) -> np.ndarray:
+        """Return the probabilities of a subset, calibrated on validation, shape (N, C)."""
+        return self.calibration(self.raw_NC(subset))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration fitted to validation."""
+        return Calibration(self.raw_NC("validation"), self.data.truth_NC("validation"))
+
+    def labelled(self, subset: str) -> LabelledPredictions:
+        """Return the labels and probabilities of a labelled subset."""
+        allowed_NC = self.allowed_NC(subset) if self.allowed_NC else None
+        return LabelledPredictions(self.data.truth_NC(subset), self.raw_NC(subset), allowed_NC)
+
+    def tune(self) -> dict[str, np.ndarray]:
+        """Choose the thresholds of every subset.
+
+        Returns
+        -------
+        dict of ndarray of shape (C,), or of shape (folds, C) for validation in a run with folds
+            With folds, the thresholds of each fold's validation samples are chosen on the other folds.
+        """
+        validation = self.labelled("validation")
+        rule = thresholds.choose(validation, self.frequency_C, self.settings)
+        chosen = {subset: rule(self.raw_NC(subset)) for subset in self.tables}
+        if self.data.has_folds:
+            fold_N, of_folds = self.data.validation_fold_N, []
+            for fold in range(len(self.data.folds)):
+                others = validation.rows(fold_N != fold)
+                rule = thresholds.choose(others, self.frequency_C, self.settings)
+                of_folds.append(rule(validation.probabilities_NC[fold_N == fold]))
+            chosen["validation"] = np.stack(of_folds)
+        return chosen
+
+    def thresholds(self, subset: str) -> np.ndarray:
+        """Read the thresholds of a subset, shape (C,), or (N, C) where they differ between folds."""
+        return self.per_sample(subset, thresholds.load(self.thresholds_path, subset))
+
+    def per_sample(self, subset: str, chosen: np.ndarray) -> np.ndarray:
+        """Expand the thresholds of each fold to shape (N, C); those of shape (C,) are returned unchanged."""
+        folded = subset == "validation" and chosen.ndim == 2
+        return chosen[self.data.validation_fold_N] if folded else chosen
+
+    def decisions(self, subset: str) -> np.ndarray:
+        """Return decision_NC of a subset, as submitted: `thresholds.final_decisions`."""
+        allowed_NC = self.allowed_NC(subset) if self.allowed_NC else None
+        return thresholds.final_decisions(
+            self.raw_NC(subset), self.thresholds(subset), self.settings.max_labels, allowed_NC
+        )
+
+
+def evaluation_path(run: Path, predictor: str, table: str) -> Path:
+    """Return the path of one of a predictor's tables classes, summary and reliability."""
+    return run / "evaluation" / f"{predictor}_{table}.csv"
 
 
 def decide_all(
     probabilities_NC: np.ndarray,
-    thresholds_C: np.ndarray,
+    class_thresholds: np.ndarray,
     settings: Threshold,
     allowed_NC: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Decide in every way that is reported.
 
+    Parameters
+    ----------
+    class_thresholds : ndarray of shape (C,) or (N, C)
+
     Returns
     -------
     dict of ndarray of shape (N, C), bool
-        fixed: one threshold for all classes, as both papers begin; tuned: each class's own;
-        submitted: `thresholds.submitted`, with at least one label.
+        fixed: one threshold for all classes, the starting point of both papers; tuned: each class's own;
+        submitted: `thresholds.final_decisions`, with at least one label.
     """
+    fixed_C = np.full(probabilities_NC.shape[1], settings.fixed)
     return {
-        "fixed": thresholds.decide(probabilities_NC, np.full(len(thresholds_C), settings.fixed)),
-        "tuned": thresholds.decide(probabilities_NC, thresholds_C),
-        "submitted": thresholds.submitted(probabilities_NC, thresholds_C, settings.max_labels, allowed_NC),
+        "fixed": thresholds.decide(probabilities_NC, fixed_C),
+        "tuned": thresholds.decide(probabilities_NC, class_thresholds),
+        "submitted": thresholds.final_decisions(
+            probabilities_NC, class_thresholds, settings.max_labels, allowed_NC
+        ),
     }
-
-
-def judge(
-    tables: dict[str, Path], parts: Parts, settings: Threshold, frequency_C: np.ndarray
-) -> tuple[dict[str, np.ndarray], pd.DataFrame, pd.DataFrame]:
-    """Choose a predictor's thresholds and score it.
-
-    Parameters
-    ----------
-    tables : dict of Path
-        Its prediction tables by labelled subset, and of ``test``.
-    parts : Parts
-        Of the run: its samples, subsets, classes, and the hierarchy's groups where the settings ask for them.
-    frequency_C : ndarray of shape (C,)
-        As `thresholds.Known` takes it.
-
-    Returns
-    -------
-    thresholds_C : dict of ndarray of shape (C,)
-        By subset.
-    per_class, summary : DataFrame
-        As `evaluate` returns them.
-    """
-    judged = {
-        subset: Judged(
-            parts.index.truth_NC[rows],
-            predictions.load(tables[subset]).rows_of(parts.ids(subset), f"the {subset} subset"),
-            parts.allowed_NC(subset) if settings.consistent else None,
-        )
-        for subset, rows in parts.subsets.items()
-        if subset in tables
-    }
-    said = {subset: part.probabilities_NC for subset, part in judged.items()}
-    said["test"] = predictions.load(tables["test"]).probabilities_NC
-    known = thresholds.Known(judged["validation"].truth_NC, said["validation"], frequency_C)
-    rule = thresholds.choose(known, settings)
-    chosen = {subset: rule(probabilities_NC) for subset, probabilities_NC in said.items()}
-    return chosen, *evaluate(judged, chosen, settings, parts.classes)
-
-
-def submitted(
-    probabilities_NC: np.ndarray, thresholds_C: np.ndarray, settings: Threshold, parts: Parts, subset: str
-) -> np.ndarray:
-    """Return decision_NC that is handed in for a subset, as the settings have it: `thresholds.submitted`."""
-    allowed_NC = parts.allowed_NC(subset) if settings.consistent else None
-    return thresholds.submitted(probabilities_NC, thresholds_C, settings.max_labels, allowed_NC)
-
-
-def calibration(validation: Path, parts: Parts) -> Calibration:
-    """Return what makes a predictor's probabilities true to their frequency on validation.
-
-    Parameters
-    ----------
-    validation : Path
-        Its prediction table of that subset.
-    """
-    said_NC = predictions.load(validation).rows_of(parts.ids("validation"), "the validation subset")
-    return Calibration(said_NC, parts.index.truth_NC[parts.subsets["validation"]])
-
-
-def with_calibrated(
-    tables: dict[str, Path], parts: Parts, subset: str
-) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """Return a subset's truth_NC, None of ``test``, and what a predictor says of it, by name.
-
-    Its probabilities_NC as given, and calibrated on validation.
-    """
-    said_NC = predictions.load(tables[subset]).rows_of(parts.ids(subset), f"the {subset} subset")
-    calibrate = calibration(tables["validation"], parts)
-    truth_NC = parts.index.truth_NC[parts.subsets[subset]] if subset in parts.subsets else None
-    return truth_NC, {"as given": said_NC, "calibrated": calibrate(said_NC)}
 
 
 def evaluate(
-    subsets: dict[str, Judged],
-    thresholds_C: dict[str, np.ndarray],
+    subsets: dict[str, LabelledPredictions],
+    class_thresholds: dict[str, np.ndarray],
     settings: Threshold,
     classes: list[int],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -129,12 +157,12 @@ def evaluate(
 
     Parameters
     ----------
-    subsets : dict of Judged
-        By name; must hold validation.
-    thresholds_C : dict of ndarray of shape (C,)
+    subsets : dict of LabelledPredictions
+        By name; must contain validation.
+    class_thresholds : dict of ndarray of shape (C,) or (N, C)
         By subset.
     settings : Threshold
-        ``fixed`` is the one threshold of decision "fixed".
+        ``fixed`` is the threshold of the decision "fixed".
     classes : list of int
         The classes that the run keeps; macro averages are over these.
 
@@ -143,21 +171,23 @@ def evaluate(
     per_class : DataFrame
         A row for each (subset, decision, class), with the columns of `metrics.class_scores`.
     summary : DataFrame
-        A row for each (subset, decision): samples, macro_f1 over the run's classes,
-        low and high, between which it lies with 95 % certainty (only of what is submitted),
-        macro_f1_present over those of them that a sample of the subset carries, macro precision and
-        recall, labels a sample, and the macro-F1 of guessing by validation's frequencies.
+        A row for each (subset, decision): samples, macro_f1 over the run's classes, low and high, the bounds
+        of its 95 % confidence interval (only of submitted decisions), macro_f1_present over those classes
+        that occur in the subset, macro precision and recall, labels per sample, and the macro-F1 of guessing
+        with validation's frequencies.
     """
     frequency_C = subsets["validation"].truth_NC.mean(axis=0)
     per_class, summary = [], []
-    for subset, judged in subsets.items():
-        guess = guessing_macro_f1(judged.truth_NC[:, classes], frequency_C[classes])
-        decided = decide_all(judged.probabilities_NC, thresholds_C[subset], settings, judged.allowed_NC)
+    for subset, labelled in subsets.items():
+        guess = guessing_macro_f1(labelled.truth_NC[:, classes], frequency_C[classes])
+        decided = decide_all(
+            labelled.probabilities_NC, class_thresholds[subset], settings, labelled.allowed_NC
+        )
         for decision, decision_NC in decided.items():
-            scores = class_scores(judged.truth_NC, decision_NC).iloc[classes]
+            scores = class_scores(labelled.truth_NC, decision_NC).iloc[classes]
             low, high = np.nan, np.nan
             if decision == "submitted" and subset != "train":
-                low, high = macro_f1_interval(judged.truth_NC[:, classes], decision_NC[:, classes])
+                low, high = macro_f1_interval(labelled.truth_NC[:, classes], decision_NC[:, classes])
             per_class.append(scores.reset_index().assign(subset=subset, decision=decision))
             summary.append(
                 {
@@ -179,40 +209,36 @@ def evaluate(
     return table[first + [column for column in table if column not in first]], pd.DataFrame(summary)
 
 
-def side_by_side(folder: Path, predictors: list[str]) -> pd.DataFrame:
-    """Return the summaries of all predictors, one under another, with a column predictor.
+def side_by_side(run: Path, predictors: list[str]) -> pd.DataFrame:
+    """Return the summaries of several predictors in one table, with a column predictor.
 
     Parameters
     ----------
-    folder : Path
-        ``outputs/<run>/evaluation``.
+    run : Path
+        ``outputs/<run>``.
     """
-    tables = [pd.read_csv(folder / f"{name}_summary.csv").assign(predictor=name) for name in predictors]
+    tables = [
+        pd.read_csv(evaluation_path(run, name, "summary")).assign(predictor=name) for name in predictors
+    ]
     table = pd.concat(tables, ignore_index=True)
     return table[["predictor", *(column for column in table if column != "predictor")]]
 
 
-def read_classes(path: Path, subset: str, decision: str = "submitted") -> pd.DataFrame:
-    """Read the scores of a predictor's classes, by name, of one subset and way to decide.
-
-    Parameters
-    ----------
-    path : Path
-        ``outputs/<run>/evaluation/<predictor>_classes.csv``.
-    """
-    table = pd.read_csv(files.require(path, "04_threshold.py"))
+def read_classes(run: Path, predictor: str, subset: str, decision: str = "submitted") -> pd.DataFrame:
+    """Read the scores of a predictor's classes, by class name, for one subset and way to decide."""
+    table = pd.read_csv(files.require(evaluation_path(run, predictor, "classes"), "04_threshold.py"))
     return table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
 
 
 def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:
-    """Return a table of `side_by_side` as lines for the console: macro-F1 of a subset, best on top."""
+    """Return a table of `side_by_side` as lines for the console: macro-F1 on a subset, best on top."""
     chosen = table[table["subset"] == subset]
     scores = chosen.pivot(index="predictor", columns="decision", values="macro_f1")
     samples, guess = chosen[["samples", "guessing_macro_f1"]].iloc[0]
     width = max(map(len, scores.index)) + 2
     lines = [
         f"macro-F1 over {classes} classes on {samples:,.0f} samples of {subset} (guessing: {guess:.3f})",
-        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}  95 % certain",
+        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}  95 % CI",
     ]
     bounds = chosen[chosen["decision"] == "submitted"].set_index("predictor")
     for name, row in scores.sort_values("submitted", ascending=False, kind="stable").iterrows():
@@ -224,44 +250,48 @@ def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> st
     return "\n".join(lines)
 
 
-def best_predictor(folder: Path, among: list[str] | None = None) -> str:
-    """Return the predictor with the best macro-F1 of its submitted decisions on validation.
-
-    Parameters
-    ----------
-    folder : Path
-        ``outputs/<run>/evaluation``.
-    among : list of str, or None
-        Those that are compared; default: all that are judged.
-    """
-    scores = {}
-    for path in sorted(folder.glob("*_summary.csv")):
-        if among is not None and path.name.removesuffix("_summary.csv") not in among:
-            continue
-        summary = pd.read_csv(path).set_index(["subset", "decision"])
-        scores[path.name.removesuffix("_summary.csv")] = summary.loc[("validation", "submitted"), "macro_f1"]
-    if not scores:
-        raise UserError(f"{folder} holds no evaluation: run `python 04_threshold.py` first")
-    return max(scores, key=scores.get)
-
-
-def test_scores(run: Path, index: Index, solution: Path, settings: Threshold) -> dict[tuple[str, str], float]:
-    """Return macro-F1 on the test samples by predictor and way to decide; empty where answers are unknown.
+def best_predictor(run: Path, among: list[str] | None = None) -> str:
+    """Return the predictor with the highest macro-F1 of its submitted decisions on validation.
 
     Parameters
     ----------
     run : Path
-        ``outputs/<run>``, with predictions and thresholds.
+        ``outputs/<run>``.
+    among : list of str, or None
+        Default: all evaluated predictors.
+    """
+    names = [path.stem for path in sorted((run / "thresholds").glob("*.json"))]
+    scores = {}
+    for name in names if among is None else [name for name in names if name in among]:
+        path = evaluation_path(run, name, "summary")
+        if path.exists():
+            summary = pd.read_csv(path).set_index(["subset", "decision"])
+            scores[name] = summary.loc[("validation", "submitted"), "macro_f1"]
+    if not scores:
+        raise UserError(f"{run / 'evaluation'} holds no evaluation: run `python 04_threshold.py` first")
+    return max(scores, key=scores.get)
+
+
+def select_predictor(run: Path, name: str | None) -> str:
+    """Return the predictor of that name, or the best one; a `UserError` lists the known ones."""
+    known = predictions.list_predictors(run / "predictions")
+    if name is not None and name not in known:
+        raise UserError(f"--predictor {name}: {run.name} has no such predictor; it has {' '.join(known)}")
+    return name or best_predictor(run)
+
+
+def test_scores(predictors: list[EvaluatedPredictor], solution: Path) -> dict[tuple[str, str], float]:
+    """Return the macro-F1 on the test samples by predictor and way to decide; empty if labels are unknown.
+
+    Parameters
+    ----------
     solution : Path
         As `lib.evaluation.submission.score` takes it.
-    settings : Threshold
-        As `decide_all` takes it.
     """
     scores = {}
-    for path in sorted((run / "thresholds").glob("*.json")) if solution.exists() else ():
-        table = predictions.load(run / "predictions" / path.stem / "test.npz")
-        probabilities_NC = table.rows_of(index.test_ids, "sample_submission.csv")
-        thresholds_C = thresholds.load(path, "test")
-        for decision, decision_NC in decide_all(probabilities_NC, thresholds_C, settings).items():
-            scores[path.stem, decision] = submission.score(index.test_ids, decision_NC, solution)["All"]
+    for one in predictors if solution.exists() else ():
+        allowed_NC = one.allowed_NC("test") if one.allowed_NC else None
+        decided = decide_all(one.raw_NC("test"), one.thresholds("test"), one.settings, allowed_NC)
+        for decision, decision_NC in decided.items():
+            scores[one.name, decision] = submission.score(one.data.ids("test"), decision_NC, solution)["All"]
     return scores

@@ -1,1 +1,1 @@
-"""Biological features of cached images, and how well they separate the classes."""
+"""Biological features of the cached images, and how well they separate the classes."""

@@ -1,13 +1,13 @@
 """The ten biological features of one sample: Liu, Zhang, Zhou 2018, section 4.1.
 
-Each feature is a pure function of channels and segments; `TEN` lists them in the paper's order. What
-the paper leaves open was settled after the code that its authors published, and where that code does
-something else than the text says, the text holds.
+Each feature is a pure function of channels, (H, W) uint8, masks, (H, W) bool, and segments, and returns a
+float; `TEN` lists them in the paper's order. Where the paper leaves a choice open, the code that its authors
+published decides; where that code contradicts the text, the text decides.
 
-Every channel is first scaled so that its brightest pixel is 255, and denoised. Lengths and areas are
-in pixels of a 512 x 512 image, Kaggle's, whatever the side of the array measured: a window or a
-distance of 8 px there is 2 px in an array of 128. A value that cannot be said (no nucleus, no segment)
-is nan.
+Every channel is first scaled so that its brightest pixel is 255, and then denoised. Lengths and areas are in
+pixels of a reference image of 512 x 512, the size of Kaggle's images, whatever the size of the array: a
+window or a distance of 8 px corresponds to 2 px in an array of 128 x 128. An undefined value (no nucleus, no
+segment) is nan.
 """
 
 from collections.abc import Callable
@@ -20,42 +20,52 @@ import numpy as np
 from lib.features.segmentation import Segments, segment
 from lib.labels import CHANNELS
 
-FRAME = 512  # side of the image whose pixels are the unit of length
-SEGMENT_AREA = (150, 100_000)  # square pixels of the frame: smaller is noise, larger is ground
-BACKGROUND = 0.05  # of the mean of green: what is brighter counts as protein
+REFERENCE_SIZE = 512  # side of the image whose pixels are the unit of length
+SEGMENT_AREA = (150, 100_000)  # square reference pixels: smaller is noise, larger is background
+BACKGROUND = 0.05  # of the mean of green; brighter pixels count as protein
 # weights of the ten after scaling to [0, 1] (section 5.2)
 WEIGHTS = (2, 4, 1, 1, 2, 1, 1, 0.5, 0.5, 2)
 
 
-def window(frame_pixels: int, side: int) -> int:
-    """Return the odd number of pixels, at least 3, nearest to a window of the frame in an image of `side`."""
-    return max(3, 2 * round((frame_pixels * side / FRAME - 1) / 2) + 1)
+def window(reference_pixels: int, size: int) -> int:
+    """Convert the side of a window from reference pixels to pixels of an image of `size` x `size`.
+
+    Returns
+    -------
+    int
+        The nearest odd number, at least 3.
+    """
+    return max(3, 2 * round((reference_pixels * size / REFERENCE_SIZE - 1) / 2) + 1)
 
 
-def adaptive_wiener(plane_HW: np.ndarray, side: int, strength: float) -> np.ndarray:
-    """Denoise with the local Wiener filter: flat places are averaged, places with structure are kept.
+def adaptive_wiener(channel_HW: np.ndarray, side: int, strength: float) -> np.ndarray:
+    """Denoise with the adaptive Wiener filter, which smooths flat regions and preserves structure.
 
-    Each pixel is drawn towards the mean of its window by the share of the window's variance that noise
-    of deviation `strength` explains (Lee 1980; scipy.signal.wiener).
+    Each pixel is moved towards the mean of its window by the fraction of the window's variance that noise
+    with the standard deviation `strength` explains (Lee 1980; scipy.signal.wiener).
 
     Parameters
     ----------
-    plane_HW : ndarray of shape (H, W), uint8
+    channel_HW : ndarray of shape (H, W), uint8
     side : int
-        Of the window, in pixels, odd.
+        Side of the window in pixels, odd.
     strength : float
-        Deviation of the noise, in grey levels.
+        Standard deviation of the noise in grey levels.
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint8
     """
-    float_HW, noise = plane_HW.astype(np.float32), np.float32(strength**2)
+    float_HW, noise = channel_HW.astype(np.float32), np.float32(strength**2)
     mean_HW = cv2.blur(float_HW, (side, side))
     variance_HW = cv2.blur(float_HW**2, (side, side)) - mean_HW**2
-    kept_HW = np.maximum(variance_HW - noise, 0) / np.maximum(variance_HW, noise)
-    return np.rint(mean_HW + kept_HW * (float_HW - mean_HW)).clip(0, 255).astype(np.uint8)
+    gain_HW = np.maximum(variance_HW - noise, 0) / np.maximum(variance_HW, noise)
+    return np.rint(mean_HW + gain_HW * (float_HW - mean_HW)).clip(0, 255).astype(np.uint8)
 
 
-def non_local_means(plane_HW: np.ndarray, side: int, strength: float) -> np.ndarray:
-    """Denoise with non-local means over a neighbourhood three windows wide; arguments as above."""
-    return cv2.fastNlMeansDenoising(plane_HW, None, strength, side, 3 * side)
+def non_local_means(channel_HW: np.ndarray, side: int, strength: float) -> np.ndarray:
+    """Denoise with non-local means, searching three windows wide; parameters as in `adaptive_wiener`."""
+    return cv2.fastNlMeansDenoising(channel_HW, None, strength, side, 3 * side)
 
 
 # both with the window and the strength of the paper's code
@@ -64,10 +74,10 @@ DENOISE_WINDOW, DENOISE_STRENGTH = 7, 8
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One sample, prepared once for all its features.
+class PreparedSample:
+    """One sample, denoised and segmented once for all features.
 
-    Attributes
+    Parameters
     ----------
     image_HWK : ndarray of shape (H, W, 4), uint8, R G B Y
         As recorded.
@@ -80,41 +90,41 @@ class Sample:
 
     @property
     def scale(self) -> float:
-        """Pixels of the image in a pixel of the frame."""
-        return len(self.image_HWK) / FRAME
+        """Pixels of the image per reference pixel."""
+        return len(self.image_HWK) / REFERENCE_SIZE
 
     @cached_property
-    def clean(self) -> dict[str, np.ndarray]:
-        """Each channel scaled to a maximum of 255 and denoised: (H, W) uint8 by name of its colour."""
+    def denoised(self) -> dict[str, np.ndarray]:
+        """Channels by colour, (H, W) uint8, scaled to a maximum of 255 and denoised."""
         side = window(DENOISE_WINDOW, len(self.image_HWK))
         return {
-            name: DENOISERS[self.denoise](_stretch(plane_HW), side, DENOISE_STRENGTH)
-            for name, plane_HW in zip(CHANNELS, cv2.split(self.image_HWK), strict=True)
+            name: DENOISERS[self.denoise](_stretch(channel_HW), side, DENOISE_STRENGTH)
+            for name, channel_HW in zip(CHANNELS, cv2.split(self.image_HWK), strict=True)
         }
 
     @cached_property
     def nuclei(self) -> Segments:
-        """The segments of blue, with their holes: nucleoli have little DNA."""
-        return self._segment("blue", filled=True)
+        """The segments of blue with their holes filled: nucleoli contain little DNA."""
+        return self._segment("blue", fill_holes=True)
 
     @cached_property
     def segments(self) -> Segments:
         """The segments of green."""
-        return self._segment("green", filled=False)
+        return self._segment("green", fill_holes=False)
 
-    def _segment(self, color: str, filled: bool) -> Segments:
+    def _segment(self, color: str, fill_holes: bool) -> Segments:
         side = window(5, len(self.image_HWK))
-        blurred_HW = cv2.GaussianBlur(self.clean[color], (side, side), 0)
+        blurred_HW = cv2.GaussianBlur(self.denoised[color], (side, side), 0)
         smallest, largest = (area * self.scale**2 for area in SEGMENT_AREA)
-        return segment(blurred_HW, smallest, largest, filled)
+        return segment(blurred_HW, smallest, largest, fill_holes)
 
 
 def nuclear_ratio(green_HW: np.ndarray, nuclei_HW: np.ndarray) -> float:
     """Feature 1: protein inside the nuclei over protein outside.
 
-    Sum of denoised green over the pixels of the nuclei, divided by its sum over all others. A ratio
-    without unit, 0 or more: far above 1 for a nuclear protein, near 0 for one kept out of nuclei.
-    inf if there is protein and all of it is inside; nan without a nucleus or without protein.
+    The sum of denoised green over the pixels of the nuclei, divided by its sum over all other pixels.
+    Dimensionless, 0 or more: far above 1 for a nuclear protein, near 0 for a protein excluded from nuclei.
+    inf if all of the protein is inside; nan without a nucleus or without protein.
     """
     total, inside = green_HW.sum(dtype=np.float64), green_HW[nuclei_HW].sum(dtype=np.float64)
     if not nuclei_HW.any() or total == 0:
@@ -123,13 +133,13 @@ def nuclear_ratio(green_HW: np.ndarray, nuclei_HW: np.ndarray) -> float:
 
 
 def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray, side: int = 7) -> float:
-    """Features 2 to 4: how alike two channels are in brightness, contrast and pattern, place by place.
+    """Features 2 to 4: local similarity of two channels in brightness, contrast and pattern.
 
-    The mean of the structural similarity index over all windows of `side` x `side` pixels that lie
-    within the image (Wang, Bovik, Sheikh, Simoncelli 2004, equation 13, with K1 = 0.01, K2 = 0.03,
-    L = 255, equal weights and sample covariances, as scikit-image computes it). Without unit, in
-    [-1, 1]; 1 for equal images. High with the channel whose structure the protein shares: microtubules,
-    endoplasmic reticulum, nucleus. Always defined: two empty channels are equal.
+    The mean of the structural similarity index over all windows of `side` x `side` pixels that lie within the
+    image (Wang, Bovik, Sheikh, Simoncelli 2004, equation 13, with K1 = 0.01, K2 = 0.03, L = 255, equal
+    weights and sample covariances, as in scikit-image). Dimensionless, in [-1, 1]; 1 for equal images. High
+    if the protein has the same structure as the other channel: microtubules, endoplasmic reticulum or
+    nucleus. Always defined: two empty channels are equal.
     """
     first, second = first_HW.astype(np.float32), second_HW.astype(np.float32)
     inset, unbiased = side // 2, np.float32(side**2 / (side**2 - 1))
@@ -147,50 +157,49 @@ def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray, side: int
 
 
 def protein_over_er(green_HW: np.ndarray, yellow_HW: np.ndarray) -> float:
-    """Feature 5: all of the protein's stain over all of the endoplasmic reticulum's.
+    """Feature 5: total intensity of the protein over that of the endoplasmic reticulum.
 
-    Sum of green over sum of yellow, as recorded. A ratio of grey levels without unit, 0 or more: how
-    abundant the protein is, as far as exposures can be compared. nan where yellow is empty.
+    The sum of green over the sum of yellow, as recorded. Dimensionless, 0 or more: how abundant the protein
+    is, to the extent that exposures are comparable. nan where yellow is empty.
     """
     total = yellow_HW.sum(dtype=np.float64)
     return green_HW.sum(dtype=np.float64) / total if total > 0 else np.nan
 
 
 def protein_area(green_HW: np.ndarray, scale: float) -> float:
-    """Feature 6: area that is brighter in denoised green than a twentieth of green's mean.
+    """Feature 6: area where denoised green exceeds a twentieth of its mean.
 
-    In square pixels of the frame, 0 to 262,144: large for a protein all over the cells, small for one
-    in few places. nan where green is empty.
+    In square reference pixels, 0 to 262,144: large for a protein found throughout the cells, small for one
+    confined to a few places. nan where green is empty.
     """
     mean = green_HW.mean()
     return np.count_nonzero(green_HW > BACKGROUND * mean) / scale**2 if mean > 0 else np.nan
 
 
 def compactness(segments: Segments) -> float:
-    """Feature 7: mean over the protein segments of perimeter² / (4 pi area).
+    """Feature 7: mean of perimeter² / (4 pi area) over the protein segments.
 
-    Without unit: 1 for a disc, larger for what is long, ragged or a ring (by Crofton's formula a small
-    disc can come out a few hundredths below 1). Spots are near 1, filaments and meshes far above. nan
+    Dimensionless: 1 for a disc, larger for elongated, ragged or ring-shaped segments (by Crofton's formula, a
+    small disc can be a few hundredths below 1). Near 1 for spots, far above it for filaments and meshes. nan
     without a segment.
     """
     return _mean(segments.perimeter_S**2 / (4 * np.pi * segments.area_S))
 
 
 def eccentricity(segments: Segments) -> float:
-    """Feature 8: mean over the protein segments of minor over major axis of the fitted ellipse.
+    """Feature 8: mean of minor over major axis of the ellipses fitted to the protein segments.
 
-    Without unit, in (0, 1]: 1 is round, near 0 is a thread. So the paper's code has it, while its text
-    prints the inverse. The ellipse is that of the same second moments, which is the segment itself where
-    that is an ellipse. nan without a segment.
+    Dimensionless, in (0, 1]: 1 is round, near 0 is thread-like. This follows the paper's code; its text
+    prints the inverse. The ellipse has the same second moments as the segment. nan without a segment.
     """
     return _mean(segments.axis_ratio_S)
 
 
 def segment_over_nucleus_area(segments: Segments, nuclei: Segments) -> float:
-    """Feature 9: mean area of a protein segment over mean area of a nucleus.
+    """Feature 9: mean area of the protein segments over mean area of the nuclei.
 
-    Without unit, above 0: about 1 where the protein fills nuclei, far below for spots. nan without a
-    segment or a nucleus.
+    Dimensionless, above 0: about 1 if the protein fills the nuclei, far below 1 for spots. nan without a
+    segment or without a nucleus.
     """
     return _mean(segments.area_S) / _mean(nuclei.area_S)
 
@@ -198,22 +207,22 @@ def segment_over_nucleus_area(segments: Segments, nuclei: Segments) -> float:
 def nucleus_distance(segments: Segments, nuclei: Segments, scale: float) -> float:
     """Feature 10: mean distance from a protein segment to the nearest nucleus, centre to centre.
 
-    In pixels of the frame, 0 or more: small in and on nuclei, large towards the cells' edges. nan
-    without a segment or a nucleus.
+    In reference pixels, 0 or more: small for segments in and on nuclei, large towards the edges of the cells.
+    nan without a segment or without a nucleus.
     """
     if not len(segments.area_S) or not len(nuclei.area_S):
         return np.nan
-    apart_SN2 = segments.centre_S2[:, None] - nuclei.centre_S2[None]
-    return float(np.sqrt((apart_SN2**2).sum(axis=2)).min(axis=1).mean()) / scale
+    offset_SN2 = segments.centre_S2[:, None] - nuclei.centre_S2[None]
+    return float(np.sqrt((offset_SN2**2).sum(axis=2)).min(axis=1).mean()) / scale
 
 
-TEN: dict[str, Callable[[Sample], float]] = {
-    "nuclear_ratio": lambda s: nuclear_ratio(s.clean["green"], s.nuclei.labels_HW > 0),
+TEN: dict[str, Callable[[PreparedSample], float]] = {
+    "nuclear_ratio": lambda s: nuclear_ratio(s.denoised["green"], s.nuclei.labels_HW > 0),
     "ssim_microtubules": lambda s: _similarity(s, "red"),
     "ssim_er": lambda s: _similarity(s, "yellow"),
     "ssim_nucleus": lambda s: _similarity(s, "blue"),
     "protein_over_er": lambda s: protein_over_er(s.image_HWK[..., 1], s.image_HWK[..., 3]),
-    "protein_area": lambda s: protein_area(s.clean["green"], s.scale),
+    "protein_area": lambda s: protein_area(s.denoised["green"], s.scale),
     "compactness": lambda s: compactness(s.segments),
     "eccentricity": lambda s: eccentricity(s.segments),
     "segment_over_nucleus_area": lambda s: segment_over_nucleus_area(s.segments, s.nuclei),
@@ -222,21 +231,35 @@ TEN: dict[str, Callable[[Sample], float]] = {
 
 
 def measure(
-    image_HWK: np.ndarray, denoise: str, functions: dict[str, Callable[[Sample], float]]
+    image_HWK: np.ndarray, denoise: str, functions: dict[str, Callable[[PreparedSample], float]]
 ) -> np.ndarray:
-    """Return the features of one sample, shape (F,), float64, in the order of `functions`."""
-    sample = Sample(image_HWK, denoise)
+    """Measure the features of one sample.
+
+    Parameters
+    ----------
+    image_HWK : ndarray of shape (H, W, 4), uint8, R G B Y
+    denoise : str
+        A key of `DENOISERS`.
+    functions : dict of callable
+        Features by name, such as `TEN`.
+
+    Returns
+    -------
+    ndarray of shape (F,), float64
+        In the order of `functions`.
+    """
+    sample = PreparedSample(image_HWK, denoise)
     return np.array([function(sample) for function in functions.values()])
 
 
-def _stretch(plane_HW: np.ndarray) -> np.ndarray:
-    top = int(plane_HW.max())
-    return cv2.convertScaleAbs(plane_HW, alpha=255 / top) if top else plane_HW.copy()
+def _stretch(channel_HW: np.ndarray) -> np.ndarray:
+    brightest = int(channel_HW.max())
+    return cv2.convertScaleAbs(channel_HW, alpha=255 / brightest) if brightest else channel_HW.copy()
 
 
-def _similarity(sample: Sample, color: str) -> float:
+def _similarity(sample: PreparedSample, color: str) -> float:
     side = window(7, len(sample.image_HWK))
-    return structural_similarity(sample.clean["green"], sample.clean[color], side)
+    return structural_similarity(sample.denoised["green"], sample.denoised[color], side)
 
 
 def _mean(values_S: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""Bright structures of one channel, told apart and measured: nuclei in blue, protein segments in green.
+"""Segmentation of one channel and measurement of its segments: nuclei in blue, protein segments in green.
 
-Otsu's threshold finds what is bright; touching structures are parted by a watershed that floods from
-their cores. Everything that is measured comes in pixels of the image that was handed in.
+Otsu's threshold finds the bright structures; touching structures are separated by a watershed. All
+measurements are in pixels of the image that is passed in.
 """
 
 from typing import NamedTuple
@@ -9,26 +9,26 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-CORE = 0.5  # of the largest distance to the ground: what lies deeper is a core
-SQUARE = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
-# the four directions of the lattice as (down, right), and the distance between its lines in each
+CORE_DEPTH = 0.5  # of the largest distance to the background; pixels that lie deeper are a core
+NEIGHBOURHOOD = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
+# the four directions of the pixel lattice as (down, right), and the distance between its lines in each
 DIRECTIONS = (((0, 1), 1.0), ((1, 0), 1.0), ((1, 1), 2**-0.5), ((1, -1), 2**-0.5))
 
 
 class Segments(NamedTuple):
-    """Segments of one image, S of them, in the order of their labels.
+    """The S segments of one image, in the order of their labels.
 
     Attributes
     ----------
     labels_HW : ndarray of int32
-        0 is ground, 1 to S are the segments.
+        0 is background, 1 to S are the segments.
     area_S : ndarray of float64
         Number of pixels.
     perimeter_S : ndarray of float64
-        Length of the border in pixels, inner borders of holes included, by Crofton's formula over four
-        directions (Legland, Kieu, Devaux 2007, "Computation of Minkowski measures").
+        Length of the border in pixels, borders of holes included, by Crofton's formula over four directions
+        (Legland, Kieu, Devaux 2007, "Computation of Minkowski measures").
     axis_ratio_S : ndarray of float64, in (0, 1]
-        Minor over major axis of the ellipse with the segment's second moments; 1 is round.
+        Minor over major axis of the ellipse with the same second moments as the segment; 1 is round.
     centre_S2 : ndarray of float64, shape (S, 2)
         Centre of mass, (row, column).
     """
@@ -40,54 +40,57 @@ class Segments(NamedTuple):
     centre_S2: np.ndarray
 
 
-def segment(plane_HW: np.ndarray, smallest: float, largest: float, filled: bool = False) -> Segments:
+def segment(channel_HW: np.ndarray, smallest: float, largest: float, fill_holes: bool = False) -> Segments:
     """Find the bright structures of one channel.
 
-    1. Bright is what lies above Otsu's threshold (Otsu 1979); if `filled`, with the holes in it. 2. Of
-    each 8-connected part, the cores are the pixels that are more than half as far from the ground as its
-    farthest one. 3. The cores flood their part in steps to the eight neighbours, all at the same speed;
-    each pixel belongs to the core that comes first, to the later one in raster order if two come at
-    once. 4. Kept is what is larger than `smallest` and smaller than `largest`.
+    1. Pixels above Otsu's threshold (Otsu 1979) are foreground; with `fill_holes`, so are the holes in it.
+    2. In each 8-connected component, pixels that are more than half as far from the background as the
+       component's deepest pixel form its cores.
+    3. The cores grow over their component, one step to the eight neighbours at a time and all at the same
+       speed. A pixel belongs to the core that reaches it first; if two reach it in the same step, to the
+       later one in raster order.
+    4. Segments larger than `smallest` and smaller than `largest` are kept.
 
     Parameters
     ----------
-    plane_HW : ndarray of shape (H, W), uint8
+    channel_HW : ndarray of shape (H, W), uint8
         Denoised.
     smallest, largest : float
-        In pixels, both excluded.
-    filled : bool
-        Whether a dark place that bright ones enclose belongs to them.
+        Limits of the area in pixels, both excluded.
+    fill_holes : bool
+        Whether dark regions that are enclosed by bright ones belong to the segment.
     """
-    bright_HW = cv2.threshold(plane_HW, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1]
-    if filled:
-        outlines, _ = cv2.findContours(bright_HW, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(bright_HW, outlines, -1, 1, cv2.FILLED)
-    _, parts_HW, boxes, _ = cv2.connectedComponentsWithStats(bright_HW)
-    large = boxes[:, cv2.CC_STAT_AREA] > smallest
-    large[0] = False
-    parts_HW = np.where(large[parts_HW], parts_HW, 0)
-    labels_HW = _split(parts_HW)
-    kept_S = np.bincount(labels_HW.ravel())
-    kept_S = (kept_S > smallest) & (kept_S < largest)
+    foreground_HW = cv2.threshold(channel_HW, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1]
+    if fill_holes:
+        outlines, _ = cv2.findContours(foreground_HW, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(foreground_HW, outlines, -1, 1, cv2.FILLED)
+    _, components_HW, statistics, _ = cv2.connectedComponentsWithStats(foreground_HW)
+    is_large = statistics[:, cv2.CC_STAT_AREA] > smallest
+    is_large[0] = False
+    components_HW = np.where(is_large[components_HW], components_HW, 0)
+    labels_HW = _separate_touching(components_HW)
+    area_S = np.bincount(labels_HW.ravel())
+    kept_S = (area_S > smallest) & (area_S < largest)
     kept_S[0] = False
     return _measure((np.cumsum(kept_S) * kept_S).astype(np.int32)[labels_HW])
 
 
-def _split(parts_HW: np.ndarray) -> np.ndarray:
-    """Return labels of the cores' shares of the parts, numbered by core in raster order."""
-    bright_HW = (parts_HW > 0).astype(np.uint8)
-    distance_HW = cv2.distanceTransform(bright_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    squared_HW = np.rint(distance_HW**2)  # whole numbers: the roots' last digit depends on the threads
-    deepest = np.zeros(parts_HW.max() + 1, np.float32)
-    np.maximum.at(deepest, parts_HW[bright_HW > 0], squared_HW[bright_HW > 0])
-    cores_HW = (squared_HW > CORE**2 * deepest[parts_HW]).astype(np.uint8)
-    # an algorithm that numbers in raster order; float32 since cv2.dilate takes no int32
+def _separate_touching(components_HW: np.ndarray) -> np.ndarray:
+    """Divide the components among their cores; labels are numbered by core in raster order."""
+    foreground_HW = (components_HW > 0).astype(np.uint8)
+    distance_HW = cv2.distanceTransform(foreground_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # whole numbers: the last digit of the roots depends on the number of threads
+    squared_HW = np.rint(distance_HW**2)
+    deepest = np.zeros(components_HW.max() + 1, np.float32)
+    np.maximum.at(deepest, components_HW[foreground_HW > 0], squared_HW[foreground_HW > 0])
+    cores_HW = (squared_HW > CORE_DEPTH**2 * deepest[components_HW]).astype(np.uint8)
+    # an algorithm that numbers in raster order; float32 since cv2.dilate does not support int32
     labels_HW = cv2.connectedComponentsWithAlgorithm(cores_HW, 8, cv2.CV_32S, cv2.CCL_SAUF)[1].astype(
         np.float32
     )
-    unclaimed_HW = bright_HW & ~cores_HW
+    unclaimed_HW = foreground_HW & ~cores_HW
     while cv2.countNonZero(unclaimed_HW):
-        cv2.copyTo(cv2.dilate(labels_HW, SQUARE), unclaimed_HW, labels_HW)
+        cv2.copyTo(cv2.dilate(labels_HW, NEIGHBOURHOOD), unclaimed_HW, labels_HW)
         unclaimed_HW &= labels_HW == 0
     return labels_HW.astype(np.int32)
 
@@ -104,20 +107,22 @@ def _measure(labels_HW: np.ndarray) -> Segments:
     row_S, column_S = total(rows) / area_S, total(columns) / area_S
     down, right = rows - row_S[labels - 1], columns - column_S[labels - 1]
     # a pixel is a square: its own second moment is 1/12 along each axis
-    a_S, b_S = total(down**2) / area_S + 1 / 12, total(right**2) / area_S + 1 / 12
-    c_S = total(down * right) / area_S
-    middle_S, reach_S = (a_S + b_S) / 2, np.sqrt(((a_S - b_S) / 2) ** 2 + c_S**2)
+    vertical_S, horizontal_S = total(down**2) / area_S + 1 / 12, total(right**2) / area_S + 1 / 12
+    mixed_S = total(down * right) / area_S
+    # eigenvalues of the matrix of second moments: mean - half_gap and mean + half_gap
+    mean_S = (vertical_S + horizontal_S) / 2
+    half_gap_S = np.sqrt(((vertical_S - horizontal_S) / 2) ** 2 + mixed_S**2)
     return Segments(
         labels_HW,
         area_S,
         _perimeters(labels_HW, count)[1:],
-        np.sqrt((middle_S - reach_S) / (middle_S + reach_S)),
+        np.sqrt((mean_S - half_gap_S) / (mean_S + half_gap_S)),
         np.stack([row_S, column_S], axis=1),
     )
 
 
 def _perimeters(labels_HW: np.ndarray, count: int) -> np.ndarray:
-    """Return pi/2 times the mean over the directions of border crossings times distance of the lines."""
+    """Return pi/2 times the mean over directions of border crossings times the distance of the lines."""
     padded = np.pad(labels_HW, 1)
     height, width = padded.shape
     length = np.zeros(count)

@@ -1,36 +1,53 @@
-"""The features of all samples: measured shard by shard from the cached arrays, kept in one table.
+"""The features of all samples: measured shard by shard from the cached arrays, collected in one table.
 
-``data/cache/<dataset>/features_<size>_<denoise>_<columns>/`` holds ``features.csv`` (id and the
-features, a row for each sample in the order of ``index.csv``; an empty field is a value that cannot be
-said) and ``train_00000_<fingerprint>.csv`` and so on, the rows of one shard of an array each. The
-fingerprint is that of the shard's image files and of the features' names: a shard's file is there or not,
-so a killed run goes on where it was, mended images change only their shard, a feature more is measured,
-and several processes or machines can share the work.
+``data/cache/<dataset>/features_<size>_<denoise>_<columns>/`` holds two kinds of files:
+
+- ``features.csv``: id and features, one row per sample in the order of ``index.csv``; an empty field is an
+  undefined value;
+- ``train_00000_<fingerprint>.csv`` and so on: the features of one shard of an array. The fingerprint covers
+  the shard's image files and the names of the features.
+
+A shard is finished when its file exists. A killed run therefore resumes at the first missing shard, replaced
+images affect only their own shard, an added feature is measured, and several processes or machines can share
+the work.
 """
 
 import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from lib import files, parallel
 from lib.config import Features
 from lib.console import Progress
+from lib.data import opencv
 from lib.data.cache import ShardedArray
-from lib.data.sample_index import Index
+from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.features.additional import COLUMNS
 from lib.features.biological import measure
 
-DIGITS = "%.7g"
+FLOAT_FORMAT = "%.7g"
+REMEDY = "run `python 01_features.py --force`"
 
 
 @dataclass(frozen=True)
-class Task:
-    """The rows of one shard, to be measured."""
+class FeatureShard:
+    """One shard of an array whose features are measured together.
+
+    Parameters
+    ----------
+    array : ShardedArray
+        The array that the shard belongs to.
+    rows : range
+        Rows of the array.
+    settings : Features
+        Denoising and columns.
+    path : Path
+        CSV file of the shard's features.
+    """
 
     array: ShardedArray
     rows: range
@@ -42,93 +59,114 @@ class Task:
 
 
 def build(
-    arrays: dict[str, ShardedArray], index: Index, folder: Path, settings: Features, workers: int, force: bool
+    arrays: dict[str, ShardedArray],
+    index: SampleIndex,
+    folder: Path,
+    settings: Features,
+    workers: int,
+    force: bool,
 ) -> pd.DataFrame:
-    """Measure what is not measured yet and write ``features.csv``.
+    """Measure the features that are still missing and write ``features.csv``.
 
     Parameters
     ----------
     arrays : dict of ShardedArray
-        The arrays ``train`` and ``test``, of one size.
+        The arrays ``train`` and ``test``, both of one size.
+    index : SampleIndex
+        Samples of both arrays, in the order of their rows.
     folder : Path
-        Where the files of these settings lie.
+        Folder of the feature files for these settings.
+    settings : Features
+    workers : int
+        Number of processes; the values do not depend on it.
     force : bool
-        Measure everything again.
+        Measure all features again.
 
     Returns
     -------
     DataFrame
-        As `read` returns it.
+        As returned by `read`.
     """
-    files.make_folder(folder)
-    tasks = all_tasks(arrays, folder, settings)
-    wanted = {task.path.name for task in tasks}
-    for path in folder.glob("t*_*_*.csv"):
-        if force or path.name not in wanted:
-            path.unlink(missing_ok=True)
-    waiting = [task for task in tasks if not task.path.exists()]
-    total = sum(map(len, tasks))
-    with Progress(total, "features", "samples", done=total - sum(map(len, waiting))) as progress:
-        for _ in parallel.run(measure_shard, waiting, workers, progress):
+    shards = feature_shards(arrays, folder, settings)
+    _remove_outdated(files.make_folder(folder), set() if force else {shard.path for shard in shards})
+    missing = [shard for shard in shards if not shard.path.exists()]
+    total = sum(map(len, shards))
+    with Progress(total, "features", "samples", done=total - sum(map(len, missing))) as progress:
+        for _ in parallel.run(measure_shard, missing, workers, progress):
             pass
-    table = pd.concat((pd.read_csv(task.path) for task in tasks), ignore_index=True)
+    table = pd.concat((pd.read_csv(shard.path) for shard in shards), ignore_index=True)
     table.insert(0, "id", index.train_ids + index.test_ids)
     path = folder / "features.csv"
-    files.write_text(path, table.to_csv(index=False, float_format=DIGITS))
+    files.write_text(path, table.to_csv(index=False, float_format=FLOAT_FORMAT))
     return read(path, index)
 
 
-def all_tasks(arrays: dict[str, ShardedArray], folder: Path, settings: Features) -> list[Task]:
-    """Return the shards of the arrays; arguments as of `build`."""
-    names, tasks = list(COLUMNS[settings.columns]), []
+def feature_shards(arrays: dict[str, ShardedArray], folder: Path, settings: Features) -> list[FeatureShard]:
+    """Return the shards of the arrays, measured or not; parameters as in `build`."""
+    names, shards = list(COLUMNS[settings.columns]), []
     for subset, array in arrays.items():
         for number, (rows, images) in enumerate(array.shards()):
             state = files.fingerprint([images, names])
-            tasks.append(Task(array, rows, settings, folder / f"{subset}_{number:05d}_{state}.csv"))
-    return tasks
+            shards.append(FeatureShard(array, rows, settings, folder / f"{subset}_{number:05d}_{state}.csv"))
+    return shards
 
 
-def measure_shard(task: Task) -> None:
-    """Measure the rows of one shard and write its file; memory is that of one image."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the processes share the cores already
-    try:
-        functions = COLUMNS[task.settings.columns]
-        array = copy.copy(task.array)  # one that maps only this shard, and lets go of it at the end
-        values = [measure(array[row], task.settings.denoise, functions) for row in task.rows]
-    finally:
-        cv2.setNumThreads(threads)
+def measure_shard(shard: FeatureShard) -> None:
+    """Measure the features of one shard and write its file; one image at a time is in memory."""
+    functions = COLUMNS[shard.settings.columns]
+    array = copy.copy(shard.array)  # a copy maps only this shard, and releases it at the end
+    with opencv.single_thread():
+        values = [measure(array[row], shard.settings.denoise, functions) for row in shard.rows]
     table = pd.DataFrame(values, columns=list(functions))
-    files.write_text(task.path, table.to_csv(index=False, float_format=DIGITS))
+    files.write_text(shard.path, table.to_csv(index=False, float_format=FLOAT_FORMAT))
 
 
-def read(path: Path, index: Index, columns: str = "all") -> pd.DataFrame:
-    """Read ``features.csv``; of its columns, ten or all that are there.
+def read(path: Path, index: SampleIndex, columns: str = "all") -> pd.DataFrame:
+    """Read ``features.csv``.
+
+    Parameters
+    ----------
+    path : Path
+    index : SampleIndex
+        Samples that the file must contain, in this order.
+    columns : str
+        ``ten`` for the paper's ten features, ``all`` for all columns of the file.
 
     Returns
     -------
     DataFrame
-        A column a feature, float64, and a row a sample of the index, labelled ones first, by id; nan
-        where a value cannot be said.
+        One column per feature, float64, and one row per sample of the index, labelled samples first, with
+        the ids as its index; nan where a feature is undefined.
 
     Raises
     ------
     UserError
-        If the file is missing, is no table of numbers, or has other ids than the index.
+        If the file is missing, is not a table of numbers, or has different ids than the index.
     """
     files.require(path, "01_features.py")
     try:
         table = pd.read_csv(path, dtype={"id": str}).set_index("id").astype(np.float64)
     except (ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is no table of id and features ({error}): run 01_features.py --force"
-        ) from None
-    ids = index.train_ids + index.test_ids
-    if list(table.index) != ids:
-        known = set(ids)
-        strange = next((sample for sample in table.index if sample not in known), None)
-        what = (
-            f"holds the id {strange}, which" if strange else "lacks ids, or has others in another order, that"
-        )
-        raise UserError(f"{path} {what} index.csv does not expect: run 01_features.py --force")
+        raise UserError(f"{path} is not a table of ids and features ({error}): {REMEDY}") from None
+    _check_ids(path, list(table.index), index.train_ids + index.test_ids)
     return table[list(COLUMNS["ten"])] if columns == "ten" else table
+
+
+def _remove_outdated(folder: Path, current: set[Path]) -> None:
+    """Remove the files of all shards except the current ones."""
+    for path in folder.glob("t*_*_*.csv"):
+        if path not in current:
+            path.unlink(missing_ok=True)
+
+
+def _check_ids(path: Path, ids: list[str], expected: list[str]) -> None:
+    if ids == expected:
+        return
+    known = set(expected)
+    unknown = next((sample for sample in ids if sample not in known), None)
+    problem = (
+        f"contains the id {unknown}, which is not in"
+        if unknown
+        else "lacks ids of, or is ordered differently from,"
+    )
+    raise UserError(f"{path} {problem} index.csv: {REMEDY}")

@@ -1,113 +1,134 @@
-"""The networks of a hierarchy: for groups of labels, and for the labels of each.
+"""The networks of a hierarchy: for groups of locations, and for the locations within each group.
 
-Stage 1 says of which groups a sample has labels; a stage 2 network for each group says which
-(Hoogenboom 2019, section 2.3). A joint network does both at once. What they say is put together by
-`lib.hierarchy.routing`.
+Stage 1 predicts the groups of a sample; a stage 2 network for each group predicts its locations (Hoogenboom
+2019, section 2.3). A joint network does both at once. `lib.hierarchy.combination` combines their predictions.
+Does not load torch.
 """
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lib import location_groups
-from lib.cli import Run
-from lib.config import PARTS
-from lib.console import say, warn
-from lib.hierarchy import evaluation
-from lib.learning.task import Task, of_classes
-from lib.learning.training_data import Material
-from lib.location_groups import Grouping
+from lib.config import HIERARCHY_NETWORKS
+from lib.console import info, warn
+from lib.data.run_data import Fold, RunData
+from lib.hierarchy.combination import OTHER, STAGE_1, stage_2_name, trainable_classes
+from lib.labels import CLASSES
+from lib.learning.task import Task
+from lib.learning.training_data import TrainingData
+from lib.location_groups import LocationGroups
+from lib.run import Run
 
 
-def tasks(
-    run: Run, groups: Grouping, material_of: Callable[[Run], Material] | None = None
-) -> dict[str, Task]:
-    """Return what the settings ask to be trained, by name.
+def hierarchy_tasks(run: Run, data: RunData) -> dict[str, Task]:
+    """Return the tasks that the settings ask for, by name.
 
-    A group has no stage 2 network where there is nothing to tell apart: fewer than two training samples,
-    or the same labels on all of them. `lib.hierarchy.evaluation` gives its labels their share.
+    A group has no stage 2 network if there is nothing to learn in a fold: fewer than two training samples, or
+    the same labels on all of them. `lib.hierarchy.combination` then uses the labels' shares.
     """
-    settings, networks = run.config.hierarchy, run.folder / "networks"
-    material = {part: (material_of or Material.of)(run.of_part(part)) for part in PARTS}
-    common = material["stage_1"]
-    truth_NC, kept = common.index.truth_NC, common.classes
-    groups = {group: [c for c in labels if c in kept] for group, labels in groups.items()}
-    truth_NG = location_groups.membership(truth_NC, groups)
-    rows = {subset: common.subsets[subset] for subset in ("train", "validation")}
-    found: dict[str, Task] = {}
-
-    def add(
-        part: str,
-        name: str,
-        truth_NO: np.ndarray,
-        rows: dict[str, np.ndarray],
-        classes: list[int] | None = None,
-        **more: Any,
-    ) -> None:
-        def table(subset: str, suffix: str) -> Path:
-            if part == "joint":
-                return run.predictions(name + suffix, subset)
-            return evaluation.table_path(networks, name, subset, suffix)
-
-        own = run.of_part(part), material[part]
-        found[name] = Task(name, *own, truth_NO, rows["train"], rows["validation"], classes, table, **more)
-
+    settings = run.config.hierarchy
+    training = {kind: TrainingData.read(run.for_hierarchy_network(kind), data) for kind in HIERARCHY_NETWORKS}
+    tasks: list[Task] = []
     if settings.train in ("stages", "all"):
-        if settings.stage_1 != "single_label":
-            add("stage_1", "stage_1", truth_NG, rows)
-        if settings.stage_1 != "multi_label":
-            add("stage_1_single", "stage_1_single", location_groups.to_combinations(truth_NG), rows)
-        first = next(iter(found)) if settings.transfer else ""
-        for number, (group, labels) in enumerate(groups.items()):
-            within = {subset: own[truth_NG[own, number]] for subset, own in rows.items()}
-            if evaluation.is_constant(truth_NC[within["train"]][:, labels]):
-                say(f"{group}: nothing to tell apart within its {len(within['train']):,} training samples")
-                continue
-            if not len(within["validation"]):
-                warn(f"{group} has no validation sample: its networks are judged by their training samples")
-                within["validation"] = within["train"]
-            name = f"stage_2_{location_groups.short(group)}"
-            if settings.other != "with":
-                add("stage_2", name, truth_NC[:, labels], within, labels, start=first)
-            if settings.other != "without":
-                seed = [run.config.training.seed, number]
-                chosen = {
-                    subset: with_other(within[subset], own, truth_NC[:, labels], seed)
-                    for subset, own in rows.items()
-                }
-                truth_NO = np.column_stack([truth_NC[:, labels], ~truth_NG[:, number]])
-                add("stage_2", f"{name}_other", truth_NO, chosen, labels, start=first)
+        tasks += _stage_1(run, training)
+        start_from = tasks[0].name if settings.transfer else ""
+        tasks += _stage_2(run, training["stage_2"], start_from)
     if settings.train in ("joint", "all"):
-        shown = {group: labels for group, labels in groups.items() if labels}
-        truth_NO = np.column_stack([truth_NC[:, kept], location_groups.membership(truth_NC, shown)])
-        heads = tuple(tuple(kept.index(label) for label in labels) for labels in shown.values())
-        add("joint", "joint", truth_NO, rows, kept, heads=heads)
-    return found
+        tasks.append(_joint(run, training["joint"]))
+    return {task.name: task for task in tasks}
 
 
-def of_predictor(name: str, run: Run, material_of: Callable[[Run], Material] | None = None) -> Task:
-    """Return the task of a network that is a predictor by itself: one of stage 02, or ``joint``."""
-    if name == "joint":
-        return tasks(run, location_groups.read(run.config.hierarchy.grouping), material_of)[name]
-    return of_classes(name, run.of_network(name), material_of or Material.of)
+def _kept_groups(data: RunData) -> LocationGroups:
+    """Return the groups with the classes that the run keeps."""
+    return {group: tuple(c for c in labels if c in data.classes) for group, labels in data.groups.items()}
+
+
+def _stage_1(run: Run, training: dict[str, TrainingData]) -> list[Task]:
+    """Return the networks for the groups; the first one routes."""
+    data = training["stage_1"].data
+    truth_NG, names = location_groups.membership(data.index.truth_NC, _kept_groups(data)), list(data.groups)
+    tasks = []
+    for name in STAGE_1[run.config.hierarchy.stage_1]:
+        targets, outputs = truth_NG, names
+        if name == "stage_1_single":
+            targets = location_groups.to_combinations(truth_NG)
+            combination_MG = location_groups.combinations(len(names))
+            outputs = [" + ".join(np.array(names)[chosen_G]) for chosen_G in combination_MG]
+        own = run.for_hierarchy_network(name)
+        tasks.append(Task(name, own, training[name], targets, list(data.folds), outputs))
+    return tasks
+
+
+def _stage_2(run: Run, training: TrainingData, start_from: str) -> list[Task]:
+    """Return the networks for the locations within each group."""
+    own, data, tasks = run.for_hierarchy_network("stage_2"), training.data, []
+    truth_NC = data.index.truth_NC
+    truth_NG = location_groups.membership(truth_NC, _kept_groups(data))
+    for number, group in enumerate(data.groups):
+        labels = trainable_classes(data, group)
+        if not labels:
+            info(f"{group}: no stage 2 network: its training samples are too few, or have the same labels")
+            continue
+        seed = [run.config.training.seed, number]
+        for other in OTHER[run.config.hierarchy.other]:
+            targets, outputs = truth_NC[:, labels], [CLASSES[label] for label in labels]
+            folds = [_within_group(fold, truth_NG[:, number], group) for fold in data.folds]
+            if other:
+                folds = [
+                    Fold(
+                        fold.number,
+                        with_other(within.train, fold.train, targets, seed),
+                        with_other(within.validation, fold.validation, targets, seed),
+                    )
+                    for fold, within in zip(data.folds, folds, strict=True)
+                ]
+                targets = np.column_stack([targets, ~truth_NG[:, number]])
+                outputs = [*outputs, "other"]
+            name = stage_2_name(group, other)
+            more = {"group_classes": labels, "start_from": start_from}
+            tasks.append(Task(name, own, training, targets, folds, outputs, **more))
+    return tasks
+
+
+def _within_group(fold: Fold, in_group_N: np.ndarray, group: str) -> Fold:
+    """Return the rows of a fold that have a label of a group."""
+    train, validation = (rows[in_group_N[rows]] for rows in (fold.train, fold.validation))
+    if not len(validation):
+        warn(f"{group} has no validation sample: its networks are validated on their training samples")
+        validation = train
+    return Fold(fold.number, train, validation)
+
+
+def _joint(run: Run, training: TrainingData) -> Task:
+    """Return the network that predicts locations and groups at once."""
+    data = training.data
+    groups = {group: labels for group, labels in _kept_groups(data).items() if labels}
+    truth_NC = data.index.truth_NC
+    return Task(
+        "joint",
+        run.for_hierarchy_network("joint"),
+        training,
+        truth_NO=np.column_stack([truth_NC[:, data.classes], location_groups.membership(truth_NC, groups)]),
+        folds=list(data.folds),
+        outputs=[*(CLASSES[label] for label in data.classes), *groups],
+        classes=data.classes,
+        heads=tuple(tuple(data.classes.index(label) for label in labels) for labels in groups.values()),
+    )
 
 
 def with_other(within: np.ndarray, rows: np.ndarray, truth_NL: np.ndarray, seed: list[int]) -> np.ndarray:
     """Add samples with none of a group's labels, drawn at random, to those of the group.
 
-    Their number is the mean number of samples that a label of the group has: Hoogenboom 2019,
-    section 2.3, "the average of the number of samples"; or all, where there are fewer.
+    Their number is the mean number of samples per label of the group: Hoogenboom 2019, section 2.3, "the
+    average of the number of samples"; or all, if there are fewer.
 
     Parameters
     ----------
     within, rows : ndarray of int
         Rows of the group, and all rows of the subset.
     truth_NL : ndarray of shape (N, L), bool
-        The group's labels, for every row that the others can name.
+        The group's labels, for every row that may occur.
     seed : list of int
-        Decides the draw.
+        Of the draw.
 
     Returns
     -------

@@ -1,12 +1,12 @@
-"""Random changes of training images; the only module that knows albumentations.
+"""Random augmentation of training images; the only module that imports albumentations.
 
-Each sample's change is drawn from (seed, epoch, row) alone. Left to itself, albumentations 2 draws
-the same changes in every worker process and, with new workers, in every epoch.
+Each sample's augmentation is drawn from (seed, epoch, row) alone. By default, albumentations 2 draws the same
+augmentations in every worker process and, with new workers, in every epoch.
 """
 
 import os
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # do not look for a newer version online
 
 import albumentations as A
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 
 KINDS = {
     "none": [],
-    "flips": [A.D4(p=1.0)],  # the eight flips and quarter turns: cells have no upright
+    "flips": [A.D4(p=1.0)],  # the eight flips and quarter rotations: cells have no natural orientation
     "flips_affine": [
         A.D4(p=1.0),
         A.Affine(
@@ -30,7 +30,7 @@ KINDS = {
 
 
 class Augmentation:
-    """A random change of one image that depends on seed, epoch and row, and on nothing else.
+    """Random augmentation of an image that depends only on seed, epoch and row.
 
     Parameters
     ----------
@@ -44,14 +44,9 @@ class Augmentation:
         self.transform = A.Compose(KINDS[kind]) if KINDS[kind] else None
 
     def __call__(self, image_HWK: np.ndarray, epoch: int, row: int) -> np.ndarray:
-        """Return a changed copy of an (H, W, 4) uint8 image; the image itself for kind none."""
+        """Return an augmented copy of an (H, W, 4) uint8 image; the image itself for kind none."""
         if self.transform is None:
             return image_HWK
         state = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)
         self.transform.set_random_seed(int(state[0]))
         return self.transform(image=np.ascontiguousarray(image_HWK))["image"]
-
-
-def use_one_thread() -> None:
-    """Let OpenCV keep to one thread in this process, one of several that share the cores."""
-    cv2.setNumThreads(1)

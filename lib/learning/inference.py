@@ -1,4 +1,4 @@
-"""Passes over samples: what a network says of them, gathered over batches and processes."""
+"""Passes over samples without training: a network's probabilities, collected over batches and processes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,24 +8,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lib.config import Training
 from lib.console import Progress
-from lib.distributed import gather
+from lib.distributed import WORLD, gather
 from lib.evaluation.metrics import macro_f1
 from lib.learning.devices import autocast
 from lib.learning.loader import Batch
-from lib.learning.losses import Loss, probabilities
-from lib.ranks import WORLD
+from lib.learning.losses import ACTIVATIONS, Loss
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a pass found.
+class PassResult:
+    """Result of a pass over samples.
 
     Attributes
     ----------
     rows_N : ndarray of int
-        Row numbers; in the order of the pass, that of the rows with several processes.
+        Row numbers, in the order of the pass; ascending with several processes.
     probabilities_NC : ndarray of float32, in [0, 1]
     targets_NC : ndarray of bool
     loss : float
@@ -43,98 +41,102 @@ class Outcome:
         return macro_f1(self.targets_NC, self.probabilities_NC >= 0.5)
 
 
-class Tally:
-    """What a pass has found so far; it can be put aside and gone on with.
+class PassAccumulator:
+    """Collects the batches of a pass; its state can be saved and restored.
 
-    Tensors stay on the device until the end, so that no batch waits for them.
+    Tensors stay on the device until the end, so that no batch has to be waited for.
     """
 
-    def __init__(self, settings: Training) -> None:
-        self.settings = settings
+    def __init__(self) -> None:
         self.rows: list[torch.Tensor] = []
         self.probabilities: list[torch.Tensor] = []
         self.targets: list[torch.Tensor] = []
         self.losses: list[torch.Tensor] = []
 
     def add(self, batch: Batch, probabilities_BC: torch.Tensor, loss: torch.Tensor) -> None:
-        """Take in a batch; `loss` is the mean over its samples."""
+        """Add a batch; `loss` is the mean over its samples."""
         self.rows.append(batch.rows_B)
         self.probabilities.append(probabilities_BC.detach())
         self.targets.append(batch.targets_BC)
         self.losses.append(loss.detach().view(1) * len(batch.rows_B))
 
     def state_dict(self) -> dict[str, list[torch.Tensor]]:
-        """Return what `load_state_dict` takes."""
+        """Return the state that `load_state_dict` takes."""
         lists = ("rows", "probabilities", "targets", "losses")
         return {name: [tensor.cpu() for tensor in getattr(self, name)] for name in lists}
 
     def load_state_dict(self, state: dict[str, list[torch.Tensor]]) -> None:
-        """Go on from what another one had."""
+        """Restore a state."""
         self.__dict__.update(state)
 
-    def outcome(self) -> Outcome:
-        """Return what was found, of all processes together."""
-        parts = gather(self.state_dict())
+    def result(self) -> PassResult:
+        """Return the result over all processes."""
+        states = gather(self.state_dict())
 
-        def joined(name: str) -> np.ndarray:
-            return torch.cat([tensor for part in parts for tensor in part[name]]).numpy()
+        def concatenated(name: str) -> np.ndarray:
+            return torch.cat([tensor for state in states for tensor in state[name]]).numpy()
 
-        rows_N = joined("rows")
+        rows_N = concatenated("rows")
         order = np.argsort(rows_N, kind="stable") if WORLD > 1 else slice(None)
-        return Outcome(
+        return PassResult(
             rows_N[order],
-            joined("probabilities")[order],
-            joined("targets")[order] > 0.5,
-            float(joined("losses").sum(dtype=np.float64) / len(rows_N)),
+            concatenated("probabilities")[order],
+            concatenated("targets")[order] > 0.5,
+            float(concatenated("losses").sum(dtype=np.float64) / len(rows_N)),
         )
 
 
-def forward(model: nn.Module, batch: Batch, settings: Training, device: torch.device) -> torch.Tensor:
-    """Return logits_BC, float32, on the device."""
-    given = (tensor.to(device, non_blocking=True) for tensor in (batch.images_BHWK, batch.features_BF))
-    with autocast(settings.precision, device):
-        return model(*given).float()
+def forward(model: nn.Module, batch: Batch, precision: str, device: torch.device) -> torch.Tensor:
+    """Return logits_BC, float32, on the device; `precision` is as in the settings."""
+    inputs = (tensor.to(device, non_blocking=True) for tensor in (batch.images_BHWK, batch.features_BF))
+    with autocast(precision, device):
+        return model(*inputs).float()
 
 
-def evaluate(
+def predict(
     model: nn.Module,
     batches: DataLoader,
-    settings: Training,
+    precision: str,
+    activation: str,
     loss: Loss | None = None,
     label: str = "validation",
-    tta: bool = False,
+    views: int = 1,
     after_batch: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Pass over batches without learning.
+) -> PassResult:
+    """Pass over batches without training.
 
     Parameters
     ----------
+    precision : str
+        As the setting ``training.precision``.
+    activation : str
+        A key of `lib.learning.losses.ACTIVATIONS`.
     loss : callable or None
         Of logits_BC and targets_BC; without it the loss is 0.
     label : str
         Names the progress bar.
-    tta : bool
-        Test-time augmentation: probabilities are the mean over the eight flips and turns of an image.
+    views : int
+        1, or 8 for test-time augmentation: the mean probability over the eight flips and rotations.
     after_batch : callable
-        Called after every batch; what it raises ends the pass.
+        Called after every batch; an exception that it raises ends the pass.
     """
     model.eval()
     device = next(model.parameters()).device
-    tally = Tally(settings)
+    collected = PassAccumulator()
     with torch.inference_mode(), Progress(len(batches.batch_sampler.rows), label, "images") as progress:
         for batch in batches:
-            views = eight_views(batch) if tta else iter([batch])
-            logits = [forward(model, view, settings, device) for view in views]
-            probabilities_BC = torch.stack([probabilities(settings, one) for one in logits]).mean(dim=0)
+            viewed = eight_views(batch) if views == 8 else iter([batch])
+            logits = [forward(model, view, precision, device) for view in viewed]
+            probabilities_BC = torch.stack([ACTIVATIONS[activation](one) for one in logits]).mean(dim=0)
             value = torch.zeros(()) if loss is None else loss(logits[0], batch.targets_BC.to(device))
-            tally.add(batch, probabilities_BC, value)
+            collected.add(batch, probabilities_BC, value)
             progress.update(len(batch.rows_B) * WORLD)
             after_batch()
-    return tally.outcome()
+    return collected.result()
 
 
 def eight_views(batch: Batch) -> Iterator[Batch]:
-    """Yield a batch as it is, turned by quarters, and all that mirrored: cells have no upright."""
+    """Yield a batch in its eight flips and quarter rotations, the unchanged one first."""
     for mirrored_BHWK in (batch.images_BHWK, batch.images_BHWK.flip(2)):
         for quarters in range(4):
             yield batch._replace(images_BHWK=mirrored_BHWK.rot90(quarters, (1, 2)))

@@ -1,4 +1,4 @@
-"""Cached rows to batches: uint8 images, features, targets, row numbers, in an order that a seed fixes."""
+"""Batches of cached uint8 images with features, targets and row numbers, in an order fixed by a seed."""
 
 import itertools
 import signal
@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lib.learning.augment import Augmentation, use_one_thread
-from lib.learning.training_data import Source
-from lib.ranks import RANK, WORLD
+from lib.data.opencv import use_one_thread
+from lib.distributed import RANK, WORLD
+from lib.learning.augment import Augmentation
+from lib.learning.training_data import SampleSource
 
 
 class Batch(NamedTuple):
-    """Some samples; (H, W, K) images are uint8, channel order R G B Y."""
+    """A batch of samples; images are uint8, channel order R G B Y."""
 
     images_BHWK: torch.Tensor
     features_BF: torch.Tensor
@@ -30,13 +31,13 @@ class SampleDataset(Dataset):
     processes too.
     """
 
-    def __init__(self, source: Source, augmentation: Augmentation | None = None):
+    def __init__(self, source: SampleSource, augmentation: Augmentation | None = None):
         self.source, self.augmentation = source, augmentation
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Return image_HWK uint8, features_F and target_C float32, and row."""
         epoch, row = index
-        image_HWK = self.source.array[row]
+        image_HWK = self.source.images[row]
         if self.augmentation is not None:
             image_HWK = self.augmentation(image_HWK, epoch, row)
         truth_NC = self.source.truth_NC
@@ -47,25 +48,25 @@ class SampleDataset(Dataset):
 class EpochSampler(Sampler):
     """Batches of (epoch, row): shuffled by (seed, epoch), or in order without a seed.
 
-    Where several processes train together, each gets its part of every batch. A last batch too small
-    to give each process two samples is joined to the one before it when shuffled: batch normalisation
-    cannot train on one.
+    Where several processes train together, each gets a share of every batch. When shuffled, a last batch too
+    small to give each process two samples is merged into the previous one: batch normalisation cannot train
+    on one.
 
     Parameters
     ----------
     rows : ndarray of int
     batch_size : int
-        Samples of a batch, over all processes.
+        Samples per batch, over all processes.
     seed : int or None
     weight_N : ndarray of float, or None
-        Chance of each row to be drawn, with replacement; without it, each comes once an epoch.
+        Sampling weight of each row, with replacement; without it, each row occurs once per epoch.
 
     Attributes
     ----------
     epoch : int
-        The epoch that is drawn next.
+        The next epoch.
     first : int
-        The batch of it that comes first: those before are passed over.
+        Its first batch to return; earlier ones are skipped.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class EpochSampler(Sampler):
 
     @property
     def sizes(self) -> list[int]:
-        """Samples of each batch of an epoch, over all processes."""
+        """Number of samples of each batch of an epoch, over all processes."""
         return np.diff(self._edges).tolist()
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -95,21 +96,21 @@ class EpochSampler(Sampler):
                 rows = random.choice(rows, len(rows), p=self.weight_N / self.weight_N.sum())
         for start, end in list(itertools.pairwise(self._edges))[self.first :]:
             mine = rows[start:end][RANK::WORLD]
-            if len(mine):  # not so at the end of an evaluation
+            if len(mine):  # empty at the end of an evaluation
                 yield [(self.epoch, int(row)) for row in mine]
 
 
 def rarity(truth_NC: np.ndarray) -> np.ndarray:
-    """Return how likely each sample should be drawn: the root of its rarest class's inverse frequency.
+    """Return sampling weights: the root of the inverse frequency of each sample's rarest class.
 
-    Shape (N,), float64; samples without a class of any weigh like the most frequent class.
+    Shape (N,), float64; samples without any class weigh like those of the most frequent class.
     """
     weight_C = 1 / np.sqrt(np.maximum(truth_NC.sum(axis=0), 1))
     return np.maximum((truth_NC * weight_C).max(axis=1), weight_C.min())
 
 
 def make_loader(
-    source: Source,
+    source: SampleSource,
     rows: np.ndarray,
     batch_size: int,
     workers: int,
@@ -117,9 +118,9 @@ def make_loader(
     augmentation: Augmentation | None = None,
     weight_N: np.ndarray | None = None,
 ) -> DataLoader:
-    """Return `Batch`es of the given rows: shuffled where a seed is given, else in their order.
+    """Return a loader of `Batch`es of the given rows: shuffled if a seed is given, else in order.
 
-    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N` and is told the epoch.
+    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N`; its ``epoch`` must be set.
     """
     return DataLoader(
         SampleDataset(source, augmentation),
@@ -129,13 +130,14 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
         worker_init_fn=_start_worker,
-        # else it would draw from torch's own, whenever an epoch is begun: dropout would differ after a stop
+        # otherwise it would draw from torch's global generator at the start of every epoch, and dropout would
+        # differ after a resume
         generator=torch.Generator(),
     )
 
 
 def _start_worker(_number: int) -> None:
-    # Ctrl-C reaches these processes too: it is for the one that trains to say when to end
+    # Ctrl-C reaches these processes too, but the training process decides when to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     use_one_thread()
 

@@ -1,4 +1,4 @@
-"""Losses, the mean over samples of what logits and targets give, and the probabilities that go with them."""
+"""Losses of logits and targets, and the activations that turn logits into probabilities."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +14,19 @@ from lib.errors import UserError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# logits_BC and targets_BC to the loss of each sample and class, (B, C); names as in `lib.config.LOSSES`
+# logits, shape (B, C), to probabilities: each class on its own, or one among all
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": partial(torch.softmax, dim=1),
+}
+
+# map logits_BC and targets_BC to the loss of each sample and class, (B, C); named as in `lib.config.LOSSES`
 MULTI_LABEL: dict[str, Loss] = {
-    # every class for itself (Liu et al. 2018, section 5)
+    # each class on its own (Liu et al. 2018, section 5)
     "bce": partial(binary_cross_entropy_with_logits, reduction="none"),
     # torch's MultiLabelSoftMarginLoss averages the same over classes (Hoogenboom 2019, section 2.3)
     "soft_margin": partial(binary_cross_entropy_with_logits, reduction="none"),
-    # Lin et al. 2017, with their gamma 2; alpha is left to the class weights
+    # Lin et al. 2017, with their gamma 2; the class weights replace alpha
     "focal": partial(sigmoid_focal_loss, alpha=-1, gamma=2),
     # Ridnik et al. 2021, with their gammas and margin
     "asymmetric": AsymmetricLossMultiLabel(reduction="none"),
@@ -28,14 +34,15 @@ MULTI_LABEL: dict[str, Loss] = {
 
 
 def make_loss(settings: Training, weight_C: torch.Tensor | None = None, smoothing: float = 0.0) -> Loss:
-    """Return the loss that the settings name: logits_BC and targets_BC, 0 or 1, to the mean over samples.
+    """Return the loss that the settings name, a function of logits_BC and targets_BC: the mean over samples.
 
     Parameters
     ----------
     weight_C : tensor of shape (C,), or None
-        Factors of the classes' losses, as `class_weights` gives them.
+        Factors of the classes' losses, as `class_weights` returns them.
     smoothing : float
-        Share by which targets are drawn towards 1/2, or towards all classes alike with cross_entropy.
+        Label smoothing: share by which targets move towards 1/2, or towards the uniform distribution with
+        cross_entropy.
     """
     if settings.loss == "cross_entropy":
         return partial(cross_entropy, weight=weight_C, label_smoothing=smoothing)
@@ -54,14 +61,14 @@ def make_loss(settings: Training, weight_C: torch.Tensor | None = None, smoothin
 
 
 def class_weights(kind: str, truth_NC: np.ndarray) -> torch.Tensor | None:
-    """Return the weight of each class's loss, with mean 1: even, or the rarer the heavier.
+    """Return the weight of each class's loss, with mean 1; rarer classes weigh more.
 
     Parameters
     ----------
     kind : str
-        none; balanced, in inverse proportion to how many samples carry the class; root, to its root.
+        none; balanced: inverse to the number of samples of the class; root: inverse to its square root.
     truth_NC : ndarray of shape (N, C), bool
-        Of the training rows; a class that none carries counts as carried once.
+        Of the training rows; a class without samples counts as having one.
     """
     if kind == "none":
         return None
@@ -69,6 +76,6 @@ def class_weights(kind: str, truth_NC: np.ndarray) -> torch.Tensor | None:
     return torch.tensor(weight_C / weight_C.mean(), dtype=torch.float32)
 
 
-def probabilities(settings: Training, logits_BC: torch.Tensor) -> torch.Tensor:
-    """Return probabilities of logits: of one class among all with cross_entropy, else class by class."""
-    return logits_BC.softmax(dim=1) if settings.loss == "cross_entropy" else logits_BC.sigmoid()
+def activation(loss: str) -> str:
+    """Return the entry of `ACTIVATIONS` that belongs to a loss: softmax for cross_entropy, else sigmoid."""
+    return "softmax" if loss == "cross_entropy" else "sigmoid"

@@ -1,174 +1,270 @@
-"""Settings to a network: a timm backbone that normalises its own input, with or without features."""
+"""Networks: a timm backbone that normalises its own input, with or without features, and its checkpoint.
+
+A network's folder holds ``model.json``, which describes it (`NetworkSpec`), and ``weights.safetensors``.
+Together they are enough to use it: ``load(folder)`` needs neither the run, nor the split, nor the training
+samples.
+"""
 
 import difflib
 import pickle
-import socket
-import urllib.parse
-import urllib.request
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pandas as pd
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lib import files
 from lib.config import Network
 from lib.errors import UserError
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
+from lib.learning.losses import ACTIVATIONS
 
-HUB_SECONDS = 3.0  # that the hub has to answer in
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything needed to rebuild a network around its weights: the content of ``model.json``.
+
+    Attributes
+    ----------
+    architecture : str
+        A timm model by name.
+    channels : str
+        RGBY or RGB: the channels it receives, of images in R G B Y order.
+    size : int
+        Side of the images it was trained on, in pixels.
+    normalisation : str
+        How its mean and standard deviation, which lie with the weights, were chosen.
+    outputs : list of str
+        Name of each output.
+    classes : list of int or None
+        The class numbers of its first outputs; None where they are not classes.
+    activation : str
+        Turns logits into probabilities: sigmoid or softmax.
+    precision : str
+        As the setting ``training.precision``.
+    dropout : float
+    features : list of str
+        Biological features that it takes, in order.
+    feature_scaling : str
+        As the setting ``network.feature_scaling``.
+    fusion_width : int
+        As the setting ``network.fusion_width``.
+    heads : list of list of int, or None
+        As `lib.learning.heads.GroupHeads` takes them.
+    initial_weights : dict of str
+        source and license of the weights that training started from.
+    """
+
+    architecture: str
+    channels: str
+    size: int
+    normalisation: str
+    outputs: list[str]
+    classes: list[int] | None
+    activation: str = "sigmoid"
+    precision: str = "auto"
+    dropout: float = 0.0
+    features: list[str] = field(default_factory=list)
+    feature_scaling: str = "minmax"
+    fusion_width: int = 256
+    heads: list[list[int]] | None = None
+    initial_weights: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise UserError(f"activation {self.activation!r}: expected one of {' '.join(ACTIVATIONS)}")
+
+    @property
+    def has_own_last_layer(self) -> bool:
+        """Whether the last layer is the backbone's, as opposed to that of a fusion or of heads."""
+        return not self.features and self.heads is None
 
 
 class Classifier(nn.Module):
-    """Raw uint8 images, and biological features where it takes any, to logits.
+    """Maps raw uint8 images, and biological features where it takes any, to logits.
 
-    Normalising is the network's first step: batches travel as uint8, a quarter of the bytes, and a
+    Normalisation is the network's first step: batches travel as uint8, a quarter of the bytes, and a
     checkpoint cannot be used with the wrong statistics.
 
     Parameters
     ----------
+    spec : NetworkSpec
     backbone : nn.Module
-        Takes (B, K, H, W) float, returns (B, classes), or the representation (B, R) with a fusion.
-    mean, deviation : list of K float
-        Of the training rows, in grey levels 0-255. The network sees the first K of R G B Y.
-    fusion : Fusion or None
-        Takes the representation and features_BF, returns (B, classes), or what the heads take.
-    heads : GroupHeads or None
-        Takes what comes before it, returns (B, classes).
+        Takes (B, K, H, W) float, returns logits (B, O), or the representation (B, R) where the last layer
+        is not its own.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        mean: list[float],
-        deviation: list[float],
-        fusion: Fusion | None = None,
-        heads: GroupHeads | None = None,
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, backbone: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.fusion, self.heads = backbone, fusion, heads
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).clamp(min=1.0).view(1, -1, 1, 1))
+        self.spec, self.backbone = spec, backbone
+        self.fusion: Fusion | None = None
+        self.heads: GroupHeads | None = None
+        width, seen = backbone.num_features, len(spec.channels)
+        if spec.features:
+            outputs = len(spec.outputs) if spec.heads is None else spec.fusion_width
+            scaler = FeatureScaler(len(spec.features), spec.feature_scaling)
+            self.fusion = Fusion(width, scaler, outputs, spec.fusion_width, spec.dropout)
+            width = outputs
+        if spec.heads is not None:
+            self.heads = GroupHeads(width, spec.heads, spec.fusion_width, spec.dropout)
+        self.register_buffer("mean", torch.zeros(1, seen, 1, 1))
+        self.register_buffer("std", torch.ones(1, seen, 1, 1))
+
+    def set_statistics(self, mean: list[float], std: list[float]) -> None:
+        """Set what images are normalised with: 4 values each in grey levels 0-255, R G B Y."""
+        seen = len(self.spec.channels)
+        self.mean.copy_(torch.tensor(mean[:seen]).view(1, -1, 1, 1))
+        self.std.copy_(torch.tensor(std[:seen]).clamp(min=1.0).view(1, -1, 1, 1))
 
     def forward(self, images_BHWK: torch.Tensor, features_BF: torch.Tensor) -> torch.Tensor:
-        """Return logits_BC of images_BHWK, uint8, R G B Y."""
-        # seen as channels first, the bytes stay where they are: torch's channels_last layout
+        """Return logits, shape (B, O), of images_BHWK, uint8, R G B Y, and features_BF, float32."""
+        # viewed as channels first, the bytes stay where they are: torch's channels_last layout
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        output = self.backbone((images_BKHW - self.mean) / self.deviation)
+        output = self.backbone((images_BKHW - self.mean) / self.std)
         output = output if self.fusion is None else self.fusion(output, features_BF)
         return output if self.heads is None else self.heads(output)
 
     @property
     def last_layer(self) -> nn.Module:
-        """The layer, or heads, that give the logits."""
+        """The layer, or heads, that produce the logits."""
         if self.heads is not None:
             return self.heads
         return self.backbone.get_classifier() if self.fusion is None else self.fusion.layers[-1]
 
 
-def build_model(
+def build(
+    spec: NetworkSpec,
     settings: Network,
-    classes: int,
     mean: list[float],
-    deviation: list[float],
+    std: list[float],
     features: pd.DataFrame | None = None,
-    heads: tuple[tuple[int, ...], ...] | None = None,
 ) -> Classifier:
-    """Build the network that the settings name, with `classes` outputs.
+    """Build an untrained network, with pretrained weights where the settings ask for them.
 
     Parameters
     ----------
-    mean, deviation : list of 4 float
-        Of the training rows, in grey levels 0-255, R G B Y; not used with unit normalisation.
+    mean, std : list of 4 float
+        Of the training rows, in grey levels 0-255, R G B Y; unused with unit normalisation.
     features : DataFrame or None
-        Biological features of the training rows, which the fusion is scaled by; without them there
-        is no fusion.
-    heads : tuple of tuple of int, or None
-        As `lib.learning.heads.GroupHeads` takes them.
+        Features of the training rows, which the fusion's scaling is fitted to; needed if `spec.features`.
 
     Raises
     ------
     UserError
-        If timm knows no such architecture, or the pretrained weights cannot be had.
+        If timm has no such architecture, or the pretrained weights are unavailable.
     """
-    known = timm.list_models()
-    if settings.architecture not in known:
-        close = difflib.get_close_matches(settings.architecture, known, n=3)
-        raise UserError(
-            f"network.architecture={settings.architecture} is not known to timm"
-            + (f"; near it: {' '.join(close)}" if close else "; see timm.list_models()")
-        )
-    whole = features is None and heads is None  # timm's network has the last layer
-    backbone = _create(settings, classes if whole else 0, not whole)
-    if settings.channels == "RGBY" and settings.fourth_channel != "timm":
-        _start_yellow(backbone, settings)
-    fusion, width, group_heads = None, backbone.num_features, None
-    if features is not None:
-        outputs = classes if heads is None else settings.fusion_width
-        fusion, width = Fusion(width, FeatureScaler(features, settings), outputs, settings), outputs
-    if heads is not None:
-        group_heads = GroupHeads(width, heads, settings)
-    if settings.normalisation == "unit":
-        mean, deviation = [0.0] * len(mean), [255.0] * len(deviation)
-    seen = len(settings.channels)
-    model = Classifier(backbone, mean[:seen], deviation[:seen], fusion, group_heads)
+    backbone = _create_backbone(spec, settings)
+    if settings.channels == "RGBY":
+        _initialise_yellow(backbone, settings)
+    model = Classifier(replace(spec, initial_weights=_initial_weights(backbone, settings)), backbone)
+    if model.fusion is not None:
+        model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
+    unit = [0.0] * len(mean), [255.0] * len(std)
+    model.set_statistics(*{"standard": (mean, std), "unit": unit}[settings.normalisation])
     return model.to(memory_format=torch.channels_last)
 
 
-def start_from(model: Classifier, folder: Path) -> None:
-    """Take another network's weights, all but the last layer's: Hoogenboom 2019, section 2.3.
+def save_spec(folder: Path, spec: NetworkSpec) -> None:
+    """Write ``model.json``."""
+    files.write_json(folder / "model.json", asdict(spec))
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write a state dict as safetensors, completely or not at all."""
+    with files.write_atomic(path) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, part)
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, on the CPU; a `UserError` if it is missing or damaged."""
+    files.require(path, "02_train_cnn.py")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}): train the network again with --force") from None
+
+
+def load(folder: Path) -> Classifier:
+    """Load a trained network from its folder alone.
 
     Parameters
     ----------
     folder : Path
-        The other network's, of the same architecture.
+        Holds ``model.json`` and ``weights.safetensors``, for example ``outputs/demo/networks/baseline``.
+
+    Returns
+    -------
+    Classifier
+        On the CPU, in evaluation mode. Takes images_BHWK, uint8, R G B Y, and features_BF, float32, in the
+        order of ``spec.features`` (F is 0 for a network without features); returns logits, shape (B, O), for
+        ``spec.outputs``.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged, or the weights do not fit the description.
+    """
+    path = files.require(folder / "model.json", "02_train_cnn.py")
+    try:
+        spec = NetworkSpec(**files.read_json(path))
+    except (TypeError, UserError) as error:
+        raise UserError(f"{path}: {error}; train the network again with --force") from None
+    model = Classifier(spec, _timm_model(spec, pretrained=False))
+    try:
+        model.load_state_dict(load_weights(folder / "weights.safetensors"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(f"{folder}: the weights do not fit model.json ({reason}); train it again") from None
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def start_from(model: Classifier, folder: Path) -> None:
+    """Copy another network's weights, except those of the last layer: Hoogenboom 2019, section 2.3.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the other network, which must have the same architecture.
     """
     (last,) = (name for name, module in model.named_modules() if module is model.last_layer)
-    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
-    taken = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
+    weights = load_weights(folder / "weights.safetensors")
+    copied = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
     try:
-        missing, foreign = model.load_state_dict(taken, strict=False)
+        missing, unexpected = model.load_state_dict(copied, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
     else:
-        foreign += [name for name in missing if not name.startswith(f"{last}.")]
-        reason = f"{foreign[0]} is in one alone" if foreign else ""
+        unexpected += [name for name in missing if not name.startswith(f"{last}.")]
+        reason = f"only one of them has {unexpected[0]}" if unexpected else ""
     if reason:
         raise UserError(
-            f"{folder.name} is another network than the one that starts from it ({reason}): give both the "
-            f"same network settings, or --set hierarchy.transfer=false"
+            f"{folder.name} differs from the network that starts from it ({reason}): give both the same "
+            f"network settings, or --set hierarchy.transfer=false"
         )
 
 
-def _create(settings: Network, classes: int, fused: bool) -> nn.Module:
-    """Return timm's network: with dropout before its last layer, or with no last layer where `fused`."""
+def _create_backbone(spec: NetworkSpec, settings: Network) -> nn.Module:
+    """Return timm's network with the weights that the settings ask for."""
     options: dict[str, Any] = {}
     if settings.pretrained and settings.weights_file:
         file = Path(settings.weights_file)
         if not file.is_file():
             raise UserError(
-                f"network.weights_file={file} is missing: expected {settings.architecture}'s weights"
+                f"network.weights_file={file} is missing: expected the weights of {spec.architecture}"
             )
         options["pretrained_cfg_overlay"] = {"file": str(file)}
-    elif settings.pretrained and not _hub_answers():
-        # what was downloaded before is still found, and what was not fails at once
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
-        return timm.create_model(
-            settings.architecture,
-            pretrained=settings.pretrained,
-            in_chans=len(settings.channels),
-            num_classes=classes,
-            drop_rate=0.0 if fused else settings.dropout,
-            **options,
-        )
+        return _timm_model(spec, settings.pretrained, **options)
     except OSError as error:
         raise UserError(
-            f"the pretrained weights of {settings.architecture} cannot be had ({type(error).__name__}): "
+            f"the pretrained weights of {spec.architecture} are unavailable ({type(error).__name__}): "
             f"connect to the network once, name a file with --set network.weights_file=FILE, or train from "
             f"scratch with --set network.pretrained=false"
         ) from None
@@ -180,28 +276,48 @@ def _create(settings: Network, classes: int, fused: bool) -> nn.Module:
         raise UserError(f"{source}: {line}; --set network.pretrained=false trains from scratch") from None
 
 
-def _hub_answers() -> bool:
-    """Tell within seconds whether the hub of pretrained weights can be reached; behind a proxy, assume so."""
-    if urllib.request.getproxies().get("https"):
-        return True
-    address = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
-    try:
-        socket.create_connection((address.hostname, address.port or 443), timeout=HUB_SECONDS).close()
-    except OSError:
-        return False
-    return True
+def _initial_weights(backbone: nn.Module, settings: Network) -> dict[str, str]:
+    """Return source and license of the weights that training starts from."""
+    if not settings.pretrained:
+        return {"source": "random initialisation", "license": ""}
+    config = backbone.pretrained_cfg
+    source = settings.weights_file or config.get("hf_hub_id") or config.get("url") or ""
+    return {"source": source, "license": config.get("license") or "unknown"}
 
 
-def _start_yellow(backbone: nn.Module, settings: Network) -> None:
-    """Set yellow's weights in the first layer to zero or to blue's: Liu et al. 2018, section 6.2.1."""
+def _timm_model(spec: NetworkSpec, pretrained: bool, **options: Any) -> nn.Module:
+    """Return timm's network: with dropout before its last layer, or without a last layer."""
+    if not timm.is_model(spec.architecture):
+        close = difflib.get_close_matches(spec.architecture, timm.list_models(), n=3)
+        hint = f"; similar: {' '.join(close)}" if close else "; see timm.list_models()"
+        raise UserError(f"network.architecture={spec.architecture} is unknown to timm{hint}")
+    own = spec.has_own_last_layer
+    return timm.create_model(
+        spec.architecture,
+        pretrained=pretrained,
+        in_chans=len(spec.channels),
+        num_classes=len(spec.outputs) if own else 0,
+        drop_rate=spec.dropout if own else 0.0,
+        **options,
+    )
+
+
+def _initialise_yellow(backbone: nn.Module, settings: Network) -> None:
+    """Set yellow's weights in the first layer to zero or to blue's: Liu et al. 2018, section 6.2.1.
+
+    ``network.fourth_channel=timm`` keeps timm's: the first of the three channels' weights again.
+    """
+    if settings.fourth_channel == "timm":
+        return
     convolution = backbone.get_submodule(backbone.default_cfg["first_conv"])
     with torch.no_grad():
         weight = convolution.weight
         if settings.pretrained:
-            weight *= len(settings.channels) / 3  # timm made three channels' weights smaller, for four
-        weight[:, 3] = weight[:, 2] if settings.fourth_channel == "copy" else 0
+            weight *= len(settings.channels) / 3  # timm scales three channels' weights down for four
+        yellow = {"zero": torch.zeros_like(weight[:, 2]), "copy": weight[:, 2]}
+        weight[:, 3] = yellow[settings.fourth_channel]
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many numbers the network learns."""
+    """Return the number of learnt parameters."""
     return sum(parameter.numel() for parameter in model.parameters())

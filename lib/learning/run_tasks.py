@@ -1,102 +1,114 @@
-"""Tasks carried out, one after another or several at once, unless they are done."""
+"""Runs tasks one after another, unless they are complete."""
 
-import os
-import sys
+from contextlib import nullcontext
 
-from lib import distributed, files, parallel
-from lib.cli import ROOT, Run
-from lib.console import say
+from lib import distributed, files, steps
+from lib.console import info
+from lib.data.run_data import Fold
 from lib.errors import UserError
 from lib.evaluation import predictions
-from lib.learning.task import Task, suffixes
-from lib.ranks import WORLD
+from lib.learning.task import Task
+from lib.steps import Step
 
 
-def carry_out_all(tasks: list[Task], run: Run, stage: str, argv: list[str] | None) -> None:
-    """Carry out tasks one after another, or as many at once as ``--parallel`` says.
-
-    At once, each is a process of the same script; those that start from another's weights come second.
+def run_tasks(tasks: list[Task], script: str) -> None:
+    """Train networks and predict every subset with each; with folds, also average over the folds.
 
     Parameters
     ----------
-    stage : str
-        The script's name.
-    argv : list of str or None
-        Its command line, as its ``main`` was given it.
-    """
-    at_once = run.options.parallel
-    if at_once == 1:
-        for number, task in enumerate(tasks, start=1):
-            carry_out(task, stage, f"{number} of {len(tasks)}")
-        return
-    if WORLD > 1:
-        raise UserError("--parallel trains networks apart, torchrun trains each together: use one of them")
-    command = [sys.executable, str(ROOT / f"{stage}.py"), *(sys.argv[1:] if argv is None else argv)]
-    command += ["--parallel", "1", "--within", "--network"]
-    for later in (False, True):
-        wave = [task.name for task in tasks if bool(task.start) == later]
-        parallel.programs({name: [*command, name] for name in wave}, at_once, _place)
-
-
-def _place(number: int, at_once: int) -> dict[str, str]:
-    """Return the environment of one of several programs: a GPU where there are, its share of the cores."""
-    from torch import cuda
-
-    cores = max((os.cpu_count() or 1) // at_once, 1)
-    shown = {"CUDA_VISIBLE_DEVICES": str(number % cuda.device_count())} if cuda.device_count() > 1 else {}
-    return {"OMP_NUM_THREADS": str(cores)} | shown
-
-
-def carry_out(task: Task, stage: str, which: str) -> None:
-    """Train a network and let it predict every subset, unless that is done.
-
-    Parameters
-    ----------
-    stage : str
-        The script's name.
-    which : str
-        Shown beside the network's name.
+    script : str
+        The calling script, which the steps are named after.
 
     Raises
     ------
     UserError
-        If another process is at it, it was made with other settings, or the network that it starts from
-        is not finished; and whatever training raises.
+        If another process is training one of the networks, one was trained with other settings, or the
+        network that one starts from is not finished; and everything that training raises.
     """
-    run, material = task.run, task.material
-    chosen = (task.truth_NO, task.train, task.validation)
-    inputs = material.inputs | {"choice of samples and labels": files.fingerprint_arrays(*chosen)}
-    if task.start:
-        first = run.manifest(f"{stage} {task.start}")
-        if not first.exists() or not files.read_json(first)["finished"]:
-            raise UserError(
-                f"{task.name} starts from the weights of {task.start}, which is not finished: "
-                f"run `python {stage}.py --network {task.start}` first"
-            )
-        inputs[f"{task.start} (weights)"] = files.fingerprint_file(run.network(task.start) / "weights.pt")
+    for number, task in enumerate(tasks, start=1):
+        for fold in task.folds:
+            _run_fold(task, fold, script, f"{number} of {len(tasks)}")
+        if task.folds[0].number is not None:
+            _average_folds(task, script)
+        if distributed.is_primary():
+            task.write_predictors()
+        distributed.barrier()  # all of the task's files are written before any process reads them
+
+
+def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
+    run, data = task.run, task.training.data
+    name = " ".join(filter(None, (task.name, fold.folder)))
+    rows = (task.truth_NO, fold.train, fold.validation)
+    inputs = task.training.inputs | {"selection of samples and labels": files.fingerprint_arrays(*rows)}
+    if task.start_from:
+        inputs |= _start_weights(task, fold, script)
     outputs = [
-        task.table(subset, suffix) for suffix in suffixes(run) for subset in (*material.subsets, "test")
+        task.fold_table(fold, subset, views) for views in task.views for subset in data.predicted_subsets
     ]
     if run.config.is_network:
-        outputs.append(task.folder / "weights.pt")
-    step = run.step(f"{stage} {task.name}", ["network", "training"], inputs, outputs)
-    with files.lock(task.folder):
-        if distributed.agree(step.done(run.force)):
-            say(f"{task.name} and its predictions are up to date")
-            return
-        from lib.figures import data_and_training
-        from lib.learning import train_and_predict  # torch takes seconds
+        outputs += [task.folder(fold) / file for file in ("model.json", "weights.safetensors")]
 
-        say(f"{task.name} ({which}):")
-        history, found = train_and_predict.train_and_predict(task, step.identity)
+    def train_and_predict(step: Step) -> None:
+        from lib.figures import data_and_training as figures
+        from lib.learning.train_and_predict import train_and_predict  # torch takes seconds
+
+        info(f"{name} ({position}):")
+        history, probabilities = train_and_predict(task, fold, step.identity)
+        if not distributed.is_primary():
+            return
         if history is not None:
-            title = f"{task.name}: {run.data_name}"
-            data_and_training.training_curves(
-                run.figure(f"training_{task.name}"), history, run.config.training.loss, title
-            )
-        for suffix, parts in found.items():
-            for subset, probabilities_NO in parts.items():
-                table = task.as_table(material.ids(subset), probabilities_NO)
-                predictions.save(task.table(subset, suffix), table)
-        step.finish()
-    distributed.wait()  # the next may start from this one's weights
+            figure, loss = run.figure(f"training_{name.replace(' ', '_')}"), run.config.training.loss
+            figures.training_curves(figure, history, loss, f"{name}: {run.data_name}")
+        for (views, subset), probabilities_NO in probabilities.items():
+            table = task.as_table(data.ids(subset, fold), probabilities_NO)
+            predictions.save(task.fold_table(fold, subset, views), table)
+
+    with files.lock(task.folder(fold)) if distributed.is_primary() else nullcontext():
+        done = run.once(
+            f"{script} {name}",
+            train_and_predict,
+            settings=["network", "training"],
+            inputs=inputs,
+            outputs=outputs,
+        )
+    if not done:
+        info(f"{name} and its predictions are up to date")
+    distributed.barrier()  # the next network may start from this one's weights
+
+
+def _start_weights(task: Task, fold: Fold, script: str) -> dict[str, str]:
+    """Return the fingerprint of weights that a network starts from; a `UserError` unless they are final."""
+    run = task.run
+    name = " ".join(filter(None, (script, task.start_from, fold.folder)))
+    if not steps.is_finished(run.manifest(name)):
+        raise UserError(
+            f"{task.name} starts from the weights of {task.start_from}, which is not finished: "
+            f"run `python {script}.py --network {task.start_from}` first"
+        )
+    weights = run.network(task.start_from) / fold.folder / "weights.safetensors"
+    return {f"{task.start_from} (weights)": files.fingerprint_file(weights)}
+
+
+def _average_folds(task: Task, script: str) -> None:
+    """Concatenate the folds' predictions of validation, and average those of the other subsets."""
+    data = task.training.data
+    pairs = [(views, subset) for views in task.views for subset in data.predicted_subsets]
+    tables = [task.fold_table(fold, subset, views) for fold in task.folds for views, subset in pairs]
+
+    def average(_step: Step) -> None:
+        for views, subset in pairs if distributed.is_primary() else ():
+            paths = [task.fold_table(fold, subset, views) for fold in task.folds]
+            found = [predictions.load(path, task.columns) for path in paths]
+            table = predictions.average(found, data.ids(subset), f"the {subset} subset")
+            predictions.save(task.table(subset, views), table)
+
+    inputs = {}
+    if distributed.is_primary():
+        inputs = {str(path.relative_to(task.run.folder)): files.fingerprint_file(path) for path in tables}
+    task.run.once(
+        f"{script} {task.name} folds",
+        average,
+        inputs=inputs,
+        outputs=[task.table(subset, views) for views, subset in pairs],
+        rebuild=True,
+    )

@@ -21,8 +21,8 @@ def cyclical_factor(epochs: float, cycle_length: float, growth: float = 1.0) -> 
     cycle_length : float
         Epochs of the first cycle.
     growth : float
-        Every cycle is so many times as long as the one before (warm restarts, Loshchilov and Hutter
-        2017); 1 is the paper's.
+        How many times longer each cycle is than the one before (warm restarts, Loshchilov and Hutter
+        2017); the paper uses 1.
 
     Returns
     -------
@@ -37,40 +37,47 @@ def cyclical_factor(epochs: float, cycle_length: float, growth: float = 1.0) -> 
 
 
 class Schedule:
-    """The learning rate of every step, as a factor of the peak; torch's schedulers where it has them.
+    """The learning rate of every step as a factor of the peak; uses torch's schedulers where they exist.
 
     Parameters
     ----------
     settings : Training
     steps : int
-        Steps of an epoch.
+        Steps per epoch.
+
+    Raises
+    ------
+    ValueError
+        If `settings.schedule` is unknown.
     """
 
     def __init__(self, settings: Training, steps: int) -> None:
         total = settings.epochs * steps
-        # torch's schedulers turn an optimizer's rate: this one has nothing else to do
+        # torch's schedulers set an optimizer's learning rate: this optimizer exists only for that
         self._optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         if settings.schedule == "one_cycle":
-            # a step more than it has: a schedule is advanced after the last one too
+            # one step more than there are: the schedule is advanced after the last step too
             self._scheduler = lr_scheduler.OneCycleLR(self._optimizer, 1.0, total + 1, cycle_momentum=False)
         elif settings.schedule == "cosine":
             self._scheduler = lr_scheduler.CosineAnnealingLR(self._optimizer, total)
         elif settings.schedule == "constant":
             self._scheduler = lr_scheduler.LambdaLR(self._optimizer, lambda step: 1.0)
-        else:
+        elif settings.schedule == "cyclical":
             length, growth = settings.cycle_epochs, settings.cycle_growth
-            # the rate in the middle of a step, so that neither end of a cycle wastes one at rate 0
+            # the rate in the middle of each step, so that no step is wasted at rate 0 at the ends of a cycle
             self._scheduler = lr_scheduler.LambdaLR(
                 self._optimizer, lambda step: cyclical_factor((step + 0.5) / steps, length, growth)
             )
+        else:
+            raise ValueError(f"unknown schedule {settings.schedule!r}")
 
     @property
     def factor(self) -> float:
-        """The factor of the step to come, in [0, 1]."""
+        """The factor of the next step, in [0, 1]."""
         return self._optimizer.param_groups[0]["lr"]
 
     def advance(self) -> None:
-        """Go on to the next step."""
+        """Advance to the next step."""
         self._optimizer.step()  # torch warns where a scheduler steps first
         self._scheduler.step()
 
@@ -80,18 +87,30 @@ class Schedule:
         return self._scheduler.last_epoch
 
     def advance_to(self, position: int) -> None:
-        """Go on to where another schedule of the same settings was."""
+        """Advance to the position of another schedule with the same settings."""
         while self.position < position:
             self.advance()
 
 
 @dataclass
 class EarlyStopping:
-    """Hoogenboom 2019, section 2.4: back to the best and a tenfold lower rate, then the end.
+    """Early stopping of Hoogenboom 2019, section 2.4.
 
-    After `patience` epochs without a new best, the best weights come back and the rate falls tenfold;
-    after as many more without one, training ends. A new best starts the count anew. With patience 0
-    nothing ever happens.
+    After `patience` epochs without improvement the best weights are restored and the rate is divided by ten;
+    after as many more without improvement training ends. An improvement restarts the count. With patience 0
+    it is switched off.
+
+    Attributes
+    ----------
+    patience : int
+    waited : int
+        Epochs since the last improvement or restoration.
+    lowered : bool
+        Whether the rate has been divided since the last improvement.
+    ended : bool
+        Whether training is to end.
+    scale : float
+        Factor of the learning rate.
     """
 
     patience: int
@@ -101,7 +120,7 @@ class EarlyStopping:
     scale: float = 1.0
 
     def after_epoch(self, is_best: bool) -> bool:
-        """Take in whether an epoch was the best so far; tell whether the best weights are to come back."""
+        """Update with whether an epoch was the best so far; return whether to restore the best weights."""
         self.waited = 0 if is_best else self.waited + 1
         self.lowered = self.lowered and not is_best
         if not self.patience or self.waited < self.patience:
@@ -113,9 +132,9 @@ class EarlyStopping:
         return True
 
     def state_dict(self) -> dict:
-        """Return what `load_state_dict` takes."""
+        """Return the state that `load_state_dict` takes."""
         return asdict(self)
 
     def load_state_dict(self, state: dict) -> None:
-        """Go to where another one was."""
+        """Restore a state."""
         self.__dict__.update(state)

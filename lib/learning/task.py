@@ -1,15 +1,16 @@
-"""One network's task: which outputs it learns, from which samples; knows no torch."""
+"""One network's task: which outputs it learns, from which samples. Does not load torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lib.cli import Run
+from lib.data.run_data import Fold
 from lib.evaluation import predictions
-from lib.evaluation.predictions import PredictionTable
-from lib.learning.training_data import Material
+from lib.evaluation.predictions import SUFFIXES, PredictionTable, Predictor, table_path
+from lib.labels import CLASSES
+from lib.learning.training_data import TrainingData
+from lib.run import Run
 
 
 @dataclass(frozen=True)
@@ -21,61 +22,93 @@ class Task:
     name : str
     run : Run
         With the network's own settings.
-    material : Material
-        What it learns from.
+    training : TrainingData
     truth_NO : ndarray of shape (N, O), bool
-        Targets of the labelled samples.
-    train, validation : ndarray of int
-        Rows of the labelled samples that it learns from and is judged by.
+        Targets of all labelled samples.
+    folds : list of Fold
+        The rows that it is trained and validated on, for every fold of the run.
+    outputs : list of str
+        Name of each output.
     classes : list of int or None
-        The class numbers of its first outputs; None where they are no classes.
-    table : callable
-        Gives the path of its predictions, for a subset and a suffix ("", or "_tta").
-    start : str
-        The network from whose weights it starts, all but the last layer; empty: from its own.
+        The class numbers of its first outputs: it is a predictor on its own. None where the outputs are not
+        classes, or only those of one group.
+    group_classes : list of int or None
+        The class numbers of the first outputs of a network for the locations within one group.
+    start_from : str
+        The network whose weights it starts from, except the last layer; empty: its own initialisation.
     heads : tuple of tuple of int, or None
-        A network with a head for each group: the outputs of each group's labels. The outputs after
-        those are the groups.
+        For a network with a head per group: the outputs of each group's labels. The outputs after those are
+        the groups.
     """
 
     name: str
     run: Run
-    material: Material
+    training: TrainingData
     truth_NO: np.ndarray
-    train: np.ndarray
-    validation: np.ndarray
-    classes: list[int] | None
-    table: Callable[[str, str], Path]
-    start: str = ""
-    heads: tuple[tuple[int, ...], ...] | None = None
-
-    def as_table(self, ids: list[str], probabilities_NO: np.ndarray) -> PredictionTable:
-        """Return what it says of samples as a prediction table: of its classes, or of its outputs."""
-        if self.classes is None:
-            return PredictionTable(ids, probabilities_NO)
-        return predictions.of_classes(ids, probabilities_NO[:, : len(self.classes)], self.classes)
+    folds: list[Fold]
+    outputs: list[str]
+    classes: list[int] | None = None
+    group_classes: list[int] | None = None
+    start_from: str = ""
+    heads: tuple[tuple[int, ...], ...] | None = field(default=None)
 
     @property
-    def folder(self) -> Path:
-        """Where its weights and history are."""
-        return self.run.network(self.name)
+    def views(self) -> list[int]:
+        """The numbers of views that it predicts with: 1, and 8 with test-time augmentation."""
+        return [1, 8] if self.run.config.training.tta and self.run.config.is_network else [1]
+
+    @property
+    def output_classes(self) -> list[int] | None:
+        """The class numbers of its first outputs; None where they are not classes."""
+        return self.classes if self.classes is not None else self.group_classes
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of its prediction tables."""
+        return len(self.outputs) if self.output_classes is None else len(CLASSES)
+
+    def folder(self, fold: Fold) -> Path:
+        """Folder of the weights and history of a fold's network."""
+        return self.run.network(self.name) / fold.folder
+
+    def fold_table(self, fold: Fold, subset: str, views: int) -> Path:
+        """Path of the predictions of a fold's network; without folds, those of the network."""
+        if fold.number is None:
+            return self.table(subset, views)
+        return table_path(self.folder(fold), subset, views)
+
+    def table(self, subset: str, views: int) -> Path:
+        """Path of the network's predictions, over all folds."""
+        if self.classes is None:
+            return table_path(self.run.network(self.name), subset, views)
+        return self.run.predictor(self.name + SUFFIXES[views]) / f"{subset}.npz"
+
+    def as_table(self, ids: list[str], probabilities_NO: np.ndarray) -> PredictionTable:
+        """Return probabilities of its outputs as a prediction table."""
+        return predictions.from_outputs(ids, probabilities_NO, self.output_classes)
+
+    def write_predictors(self) -> None:
+        """Write ``predictor.json`` where the network is a predictor on its own."""
+        kind = "network" if self.run.config.is_network else "trees"
+        for views in self.views if self.classes is not None else ():
+            Predictor(kind, self.name, views).write(self.run.predictor(self.name + SUFFIXES[views]))
 
 
-def of_classes(name: str, run: Run, material_of: Callable[[Run], Material] = Material.of) -> Task:
-    """Return the task of telling all classes of the run: a predictor by itself."""
-    material = material_of(run)
+def of_all_classes(name: str, run: Run, training: TrainingData) -> Task:
+    """Return the task of predicting all classes of the run.
+
+    Parameters
+    ----------
+    run : Run
+        With the network's own settings.
+    """
+    data = training.data
     return Task(
         name,
         run,
-        material,
-        material.index.truth_NC[:, material.classes],
-        material.subsets["train"],
-        material.subsets["validation"],
-        material.classes,
-        lambda subset, suffix: run.predictions(name + suffix, subset),
+        training,
+        truth_NO=data.index.truth_NC[:, data.classes],
+        folds=list(data.folds),
+        outputs=[CLASSES[label] for label in data.classes],
+        classes=data.classes,
     )
-
-
-def suffixes(run: Run) -> tuple[str, ...]:
-    """Return what is appended to a network's name for each way in which it predicts."""
-    return ("", "_tta") if run.config.training.tta and run.config.is_network else ("",)

@@ -1,4 +1,4 @@
-"""One predictor, from settings to probabilities: a network trained and asked, or trees on the features."""
+"""One task, from settings to probabilities: trains a network, or trees on the features, and predicts."""
 
 from dataclasses import replace
 
@@ -7,24 +7,27 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from lib import files
-from lib.cli import Run
-from lib.config import Network, Training
-from lib.console import say
-from lib.errors import UserError
-from lib.learning import feature_trees, fit, models
-from lib.learning.augment import Augmentation, use_one_thread
+from lib.console import info
+from lib.data.opencv import use_one_thread
+from lib.data.run_data import Fold
+from lib.distributed import WORLD, is_primary
+from lib.learning import feature_trees, losses, models
+from lib.learning.augment import Augmentation
 from lib.learning.devices import choose_device, make_deterministic
-from lib.learning.inference import evaluate
+from lib.learning.fit import fit
+from lib.learning.inference import predict
 from lib.learning.loader import make_loader, rarity
-from lib.learning.task import Task, suffixes
-from lib.ranks import WORLD
+from lib.learning.models import Classifier, NetworkSpec
+from lib.learning.task import Task
+from lib.learning.training_data import SampleSource
+
+MAX_LOADING_PROCESSES = 16
+
+Probabilities = dict[tuple[int, str], np.ndarray]  # (N, O), float32, by number of views and subset
 
 
-def train_and_predict(
-    task: Task, identity: str
-) -> tuple[pd.DataFrame | None, dict[str, dict[str, np.ndarray]]]:
-    """Train what the task's settings name on its training rows, and let it predict every subset.
+def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFrame | None, Probabilities]:
+    """Train what a task's settings name on a fold's training rows, and predict every subset.
 
     Parameters
     ----------
@@ -35,112 +38,105 @@ def train_and_predict(
     -------
     history : DataFrame, or None for trees
         As `lib.learning.fit.fit` returns it.
-    probabilities : dict of dict of ndarray of shape (N, O), float32
-        For each of the material's subsets, in the order of its rows, and for ``test``; under the key "",
-        and with test-time augmentation those under ``_tta`` too. O are the task's outputs.
+    probabilities : dict of ndarray of shape (N, O), float32
+        By number of views and subset, in the order of ``RunData.rows(subset, fold)``. O are the task's
+        outputs.
     """
-    settings, material = task.run.config, task.material
-    chosen, subsets = settings.training, material.subsets
+    settings, data = task.run.config, task.training.data
     if not settings.is_network:
-        say(f"  boosted trees on {material.train.features_NF.shape[1]} features, without images")
-        labelled_NO, test_NO = _grow_trees(task)
-        return None, {"": {name: labelled_NO[rows] for name, rows in subsets.items()} | {"test": test_NO}}
-    model, batches = start(task)
-    size, workers = chosen.batch_size, batches.num_workers
-    train = batches.dataset.source
-    validation = make_loader(train, task.validation, size, workers)
-    plain = {name: make_loader(train, rows, size, workers) for name, rows in subsets.items()}
-    plain["test"] = make_loader(material.test, np.arange(len(material.test.ids)), size, workers)
-    history = fit.fit(model, batches, validation, chosen, task.folder, identity, resume=not task.run.force)
-    return history, {suffix: _ask(model, plain, chosen, suffix) for suffix in suffixes(task.run)}
+        info(f"  gradient boosted trees on {task.training.labelled.features_NF.shape[1]} features, no images")
+        return None, _grow_trees(task, fold)
+    model, train = prepare(task, fold)
+    chosen, workers = settings.training, train.num_workers
+    source = train.dataset.source
+    validation = make_loader(source, fold.validation, chosen.batch_size, workers)
+    if is_primary():
+        models.save_spec(task.folder(fold), model.spec)
+    history = fit(model, train, validation, chosen, task.folder(fold), identity, resume=not task.run.force)
+    probabilities = {}
+    for subset in data.predicted_subsets:
+        samples = task.training.test if subset == "test" else source
+        loader = make_loader(samples, data.rows(subset, fold), chosen.batch_size, workers)
+        for views in task.views:
+            probabilities[views, subset] = predict_with(model, loader, views, f"predicting {subset}")
+    return history, probabilities
 
 
-def predict_test(task: Task) -> dict[str, np.ndarray]:
-    """Let a trained network, or trees grown again, predict the material's test samples.
+def predict_with(model: Classifier, loader: DataLoader, views: int, label: str) -> np.ndarray:
+    """Return a network's probabilities, shape (N, O), float32.
 
-    Returns
-    -------
-    dict of ndarray of shape (N, O), float32
-        By suffix, as `train_and_predict` has them.
+    Parameters
+    ----------
+    views : int
+        1, or 8 with test-time augmentation.
+    label : str
+        Names the progress bar.
     """
-    chosen, test = task.run.config.training, task.material.test
-    if not task.run.config.is_network:
-        return {"": _grow_trees(task)[1]}
-    model = trained(task)
-    workers = _loading_processes(task.run, next(model.parameters()).device)
-    loaders = {"test": make_loader(test, np.arange(len(test.ids)), chosen.batch_size, workers)}
-    return {suffix: _ask(model, loaders, chosen, suffix)["test"] for suffix in suffixes(task.run)}
+    spec = model.spec
+    return predict(model, loader, spec.precision, spec.activation, label=label, views=views).probabilities_NC
 
 
-def _grow_trees(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return what trees on the features say of the labelled and of the test samples, (N, O)."""
-    material, seed = task.material, task.run.config.training.seed
-    all_NF = np.concatenate([material.train.features_NF, material.test.features_NF])
-    all_NO = feature_trees.fit_and_predict(all_NF, task.truth_NO, task.train, seed)
-    return all_NO[: len(material.train.ids)], all_NO[len(material.train.ids) :]
-
-
-def _ask(
-    model: models.Classifier, loaders: dict[str, DataLoader], settings: Training, suffix: str
-) -> dict[str, np.ndarray]:
+def _grow_trees(task: Task, fold: Fold) -> Probabilities:
+    data, labelled = task.training.data, task.training.labelled
+    all_NF = np.concatenate([labelled.features_NF, task.training.test.features_NF])
+    seed = task.run.config.training.seed
+    all_NO = feature_trees.fit_and_predict(all_NF, task.truth_NO, fold.train, seed)
+    labelled_NO, test_NO = all_NO[: len(labelled.ids)], all_NO[len(labelled.ids) :]
     return {
-        name: evaluate(
-            model, loader, settings, label=f"predicting {name}", tta=suffix == "_tta"
-        ).probabilities_NC
-        for name, loader in loaders.items()
+        (1, subset): test_NO if subset == "test" else labelled_NO[data.rows(subset, fold)]
+        for subset in data.predicted_subsets
     }
 
 
-def _loading_processes(run: Run, device: torch.device) -> int:
-    # on a CPU they would fight for cores; on GPUs the processes of a machine share them
-    return min(run.workers // WORLD or 1, 16) if device.type == "cuda" else 0
+def loading_processes(workers: int, device: torch.device) -> int:
+    """Return the number of processes that load images: none on a CPU, where they would compete for cores.
 
-
-def trained(task: Task) -> models.Classifier:
-    """Return a network as training has left it, on the device.
-
-    Raises
-    ------
-    UserError
-        If it is not trained, or with other settings of the network.
+    Parameters
+    ----------
+    workers : int
+        Of the machine, which the training processes share.
     """
-    path = files.require(task.folder / "weights.pt", "02_train_cnn.py")
-    model = _build(task, replace(task.run.config.network, pretrained=False))  # its weights come from the file
-    try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} is of another network than the settings name ({str(error).splitlines()[1].strip()}): "
-            f"leave the run's network settings as they were"
-        ) from None
-    return model.to(choose_device()).eval()
+    return min(workers // WORLD or 1, MAX_LOADING_PROCESSES) if device.type == "cuda" else 0
 
 
-def _build(task: Task, settings: Network) -> models.Classifier:
-    source, outputs = task.material.train, task.truth_NO.shape[1]
-    features = None if source.features is None else source.features.iloc[task.train]
-    return models.build_model(
-        settings, outputs, **task.material.channels, features=features, heads=task.heads
+def describe(task: Task, features: list[str]) -> NetworkSpec:
+    """Describe a task's network, as its ``model.json`` will; `features` are those that it takes."""
+    network, training = task.run.config.network, task.run.config.training
+    return NetworkSpec(
+        architecture=network.architecture,
+        channels=network.channels,
+        size=training.size,
+        normalisation=network.normalisation,
+        outputs=task.outputs,
+        classes=task.output_classes,
+        activation=losses.activation(training.loss),
+        precision=training.precision,
+        dropout=network.dropout,
+        features=features,
+        feature_scaling=network.feature_scaling,
+        fusion_width=network.fusion_width,
+        heads=None if task.heads is None else [list(head) for head in task.heads],
     )
 
 
-def start(task: Task) -> tuple[models.Classifier, DataLoader]:
+def prepare(task: Task, fold: Fold) -> tuple[Classifier, DataLoader]:
     """Return an untrained network on its device, and its training batches."""
-    settings, material = task.run.config, task.material
-    chosen = settings.training
+    settings, chosen = task.run.config, task.run.config.training
     device = choose_device()
-    workers = _loading_processes(task.run, device)
+    workers = loading_processes(task.run.workers, device)
     if not workers:
-        use_one_thread()  # the network has the others
+        use_one_thread()  # for augmentation; the network uses the other cores
     make_deterministic(chosen.seed)
-    train = replace(material.train, truth_NC=task.truth_NO)
-    model = _build(task, settings.network)
-    if task.start:
-        models.start_from(model, task.run.network(task.start))
+    source: SampleSource = replace(task.training.labelled, truth_NC=task.truth_NO)
+    features = None if source.features is None else source.features.iloc[fold.train]
+    spec = describe(task, [] if features is None else list(features))
+    position = fold.number or 0
+    model = models.build(spec, settings.network, **task.training.channels[position], features=features)
+    if task.start_from:
+        models.start_from(model, task.run.network(task.start_from) / fold.folder)
     model = model.to(device)
-    say(f"  {settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
-    weight_N = rarity(task.truth_NO[task.train]) if chosen.sampling == "rare" else None
+    info(f"  {settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
+    weight_N = {"all": None, "rare": rarity(task.truth_NO[fold.train])}[chosen.sampling]
     augmentation = Augmentation(chosen.augmentation, chosen.seed)
-    return model, make_loader(
-        train, task.train, chosen.batch_size, workers, chosen.seed, augmentation, weight_N
-    )
+    loader = make_loader(source, fold.train, chosen.batch_size, workers, chosen.seed, augmentation, weight_N)
+    return model, loader

@@ -1,4 +1,4 @@
-"""A network that learns, and everything that its next step depends on."""
+"""The state of a training: the network and everything that its next step depends on."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -12,24 +12,24 @@ from torch.utils.data import DataLoader
 
 from lib import distributed
 from lib.config import Training
+from lib.distributed import RANK, WORLD, is_primary
 from lib.learning.devices import choose_type, compiled
-from lib.learning.inference import Tally, forward
+from lib.learning.inference import PassAccumulator, PassResult, forward
 from lib.learning.loader import Batch
-from lib.learning.losses import class_weights, make_loss, probabilities
+from lib.learning.losses import ACTIVATIONS, activation, class_weights, make_loss
 from lib.learning.schedules import EarlyStopping, Schedule
-from lib.ranks import LEADS, RANK, WORLD
 
 
-class Learner:
-    """A network that learns, and everything that its next step depends on.
+class TrainState:
+    """A network in training, and everything that its next step depends on.
 
     Parameters
     ----------
     model : nn.Module
-        Takes images_BHWK uint8 and features_BF, returns logits_BC; on its device already.
+        Takes images_BHWK uint8 and features_BF, returns logits_BC; already on its device.
     settings : Training
     train : DataLoader
-        As `lib.learning.loader.make_loader` makes it, shuffled.
+        As `lib.learning.loader.make_loader` returns it, shuffled.
     """
 
     def __init__(self, model: nn.Module, settings: Training, train: DataLoader) -> None:
@@ -43,48 +43,48 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.groups = [  # the sizes of the batches of each step
+        self.step_sizes = [  # the sizes of the batches of each step
             sampler.sizes[start : start + settings.accumulate]
             for start in range(0, len(sampler.sizes), settings.accumulate)
         ]
-        self.schedule = Schedule(settings, len(self.groups))
+        self.schedule = Schedule(settings, len(self.step_sizes))
         self.stopping = EarlyStopping(settings.early_stopping)
-        narrow = choose_type(settings.precision, self.device) == torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=narrow and self.device.type == "cuda")
+        half = choose_type(settings.precision, self.device) == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half and self.device.type == "cuda")
         self.average = ModelEmaV3(model, decay=settings.ema_decay) if settings.ema_decay else None
         weight_C = class_weights(settings.class_weights, train.dataset.source.truth_NC[sampler.rows])
         weight_C = None if weight_C is None else weight_C.to(self.device)
         self.train_loss = make_loss(settings, weight_C, settings.label_smoothing)
         self.loss = make_loss(settings, weight_C)
-        self.epoch = self.batch = 0  # what comes next
+        self.epoch = self.batch = 0  # the next ones
         self.peak = 0.0  # highest rate of the epoch so far
         self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
-        self.tally = Tally(settings)
+        self.accumulator = PassAccumulator()
         self.history: list[dict[str, float]] = []
 
     @property
-    def judged(self) -> nn.Module:
-        """The network that is judged and kept: the average of its weights where there is one."""
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and kept: the moving average of the weights where there is one."""
         return self.model if self.average is None else self.average.module
 
     @property
     def rate(self) -> float:
-        """The learning rate of the step to come."""
+        """The learning rate of the next step."""
         return self.settings.learning_rate * self.schedule.factor * self.stopping.scale
 
-    def learn(self, batch: Batch, rate: float) -> torch.Tensor:
-        """Learn from the next batch of an epoch; return its loss, not waited for."""
-        group = self.groups[self.batch // self.settings.accumulate]
-        ends = self.batch % self.settings.accumulate == len(group) - 1
-        alone = nullcontext() if ends or WORLD == 1 else self.network.no_sync()
-        with alone:
-            logits_BC = forward(self.network, batch, self.settings, self.device)
+    def train_batch(self, batch: Batch, rate: float) -> torch.Tensor:
+        """Train on the next batch of the epoch; return its loss, without waiting for the device."""
+        sizes = self.step_sizes[self.batch // self.settings.accumulate]
+        ends = self.batch % self.settings.accumulate == len(sizes) - 1
+        synchronised = nullcontext() if ends or WORLD == 1 else self.network.no_sync()
+        with synchronised:
+            logits_BC = forward(self.network, batch, self.settings.precision, self.device)
             loss = self.train_loss(logits_BC, batch.targets_BC.to(self.device, non_blocking=True))
             # the mean over the samples of all processes and batches of the step, whatever their sizes;
-            # torch takes the mean over processes
-            share = WORLD * len(batch.rows_B) / sum(group)
+            # torch averages over processes
+            share = WORLD * len(batch.rows_B) / sum(sizes)
             self.scaler.scale(loss * share).backward()
-        self.tally.add(batch, probabilities(self.settings, logits_BC), loss)
+        self.accumulator.add(batch, ACTIVATIONS[activation(self.settings.loss)](logits_BC), loss)
         self.batch += 1
         self.last = (loss.detach(), batch, self.batch)
         if ends:
@@ -107,11 +107,11 @@ class Learner:
 
     @property
     def between_steps(self) -> bool:
-        """Whether no gradient is waiting for more batches."""
+        """Whether no accumulated gradient is pending."""
         return self.batch % self.settings.accumulate == 0 or self.batch == len(self.sampler.sizes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` takes."""
+        """Return the state that `load_state_dict` takes."""
         random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
         return {
             "model": self.model.state_dict(),
@@ -124,11 +124,11 @@ class Learner:
             "batch": self.batch,
             "peak": self.peak,
             "history": self.history,
-            "ranks": distributed.gather({"random": random, "tally": self.tally.state_dict()}),
+            "ranks": distributed.gather({"random": random, "accumulator": self.accumulator.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another learner of the same settings was."""
+        """Restore the state of a training with the same settings."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
@@ -140,23 +140,27 @@ class Learner:
         self.peak, self.history = state["peak"], state["history"]
         ranks = state["ranks"]
         if len(ranks) == WORLD:
-            tallies = [ranks[RANK]["tally"]]
-        else:  # another number of processes goes on: the leader takes over what was found
-            tallies = [rank["tally"] for rank in ranks] if LEADS else []
-        self.tally.load_state_dict({
-            name: [tensor for tally in tallies for tensor in tally[name]] for name in ranks[0]["tally"]
+            states = [ranks[RANK]["accumulator"]]
+        else:  # resumed by another number of processes: the primary one takes over all results
+            states = [rank["accumulator"] for rank in ranks] if is_primary() else []
+        self.accumulator.load_state_dict({
+            name: [tensor for state in states for tensor in state[name]] for name in ranks[0]["accumulator"]
         })  # fmt: skip
         random = ranks[min(RANK, len(ranks) - 1)]["random"]
         torch.set_rng_state(random["cpu"].cpu())
         torch.cuda.set_rng_state_all([state.cpu() for state in random["cuda"]])
 
     def restore(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take earlier weights back."""
+        """Go back to earlier weights."""
         self.model.load_state_dict(weights)
         if self.average is not None:
             self.average.module.load_state_dict(weights)
 
+    def train_result(self) -> PassResult:
+        """Return the result of the epoch's training samples, over all processes."""
+        return self.accumulator.result()
+
     def next_epoch(self) -> None:
         """Start a new epoch."""
         self.epoch, self.batch, self.peak = self.epoch + 1, 0, 0.0
-        self.last, self.tally = None, Tally(self.settings)
+        self.last, self.accumulator = None, PassAccumulator()

@@ -1,44 +1,46 @@
-"""The pictures of a report: what a predictor got right, wrong or was unsure of, and where it looked."""
+"""Example images of a page: correct, wrong, missed and uncertain decisions, with attributions."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from lib import cli, files
-from lib.cli import Run
+from lib import files
 from lib.console import Progress
 from lib.data.cache import ShardedArray
 from lib.evaluation import predictions, predictor_scores
-from lib.hierarchy import tasks
+from lib.evaluation.predictions import Predictor
+from lib.features import table as feature_table
 from lib.labels import CLASSES
-from lib.learning.task import Task
-from lib.learning.training_data import Source
 from lib.report import example_selection
-from lib.report.run_report import Judge
+from lib.report.run_report import RunReport
+from lib.run import Run
 
-EACH = 2  # pictures of a class and kind
-BATCH = 16  # images whose heat is computed at once
+PER_KIND = 2  # examples of each class and kind
+BATCH = 16  # images whose attributions are computed at once
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One picture on a page: a row of ``pictures.json``.
+class ExampleImage:
+    """One image on a page: a row of ``examples.json``.
 
     Attributes
     ----------
     id : str
         Of the sample.
     row : int
-        Of the sample in its source.
+        Of the sample in its array.
     label : int
-        The class that it is shown for, and that the heat speaks for.
+        The class that it is shown for, and that the attributions are of.
     kind : str
-        Of `lib.report.example_selection.KINDS`; empty where the answer is not known.
+        Of `example_selection.KINDS`; empty where the true classes are unknown.
     probability : float
         Of the class, calibrated on validation.
-    has, given : list of str
-        Names of the classes that it carries, and of those that it is given.
+    true, predicted : list of str
+        Names of the classes that the sample has, and of those predicted.
     """
 
     id: str
@@ -46,110 +48,131 @@ class Shown:
     label: int
     kind: str
     probability: float
-    has: list[str]
-    given: list[str]
+    true: list[str]
+    predicted: list[str]
 
 
-def make(run: Run, judge: Judge, predictor: str) -> None:
-    """Choose and draw the pictures of the samples that evaluation is about, unless that is done.
+def draw_examples(report: RunReport, predictor: str) -> None:
+    """Select and draw examples from the evaluated subset, unless that is up to date.
 
-    Writes ``outputs/<run>/pictures/``: a WebP file a picture, and ``pictures.json``. Nothing is done in a run
-    whose images are not cached: of labels alone.
+    Writes ``outputs/<run>/examples/``: a WebP file per image, and ``examples.json``. Does nothing in a run
+    whose images are not cached.
     """
-    parts, subset = judge.parts, judge.subset
-    folder = run.folder / "pictures"
-    cached = run.array("train", run.config.training.size)
+    run = report.run
+    folder, cached = run.folder / "examples", run.array("train", run.config.training.size)
     if not (cached / "array.json").exists():
         return
-    array, network = ShardedArray(cached), looking(run, predictor)
-    tables = predictions.tables(run.folder / "predictions" / predictor, ["validation", subset])
-    thresholds_json = run.thresholds(predictor)
-    weights = [run.network(network) / "weights.pt"] if network else []
-    files = [run.index, run.split, thresholds_json, *tables.values(), *weights]
-    inputs = cli.prints(*files, folders=True) | {cached.name: array.fingerprint()}
-    step = run.step("05_submit pictures", ["threshold"], inputs, [folder / "pictures.json"])
-    if step.done(run.force, anew=True):
-        return
-    truth_NC, said, thresholds_C, decision_NC = judge.decided(predictor)
-    chosen = example_selection.choose(
-        truth_NC, said["as given"], decision_NC, thresholds_C, parts.classes, EACH
+    one, network = report.predictor(predictor), attributed_network(run, predictor)
+    weights = [path / "weights.safetensors" for path in (run.checkpoints(network) if network else ())]
+    tables = [one.tables[subset] for subset in dict.fromkeys(("validation", report.subset))]
+    array = ShardedArray(cached)
+    run.once(
+        "05_submit examples",
+        lambda _step: _draw_selected(report, predictor, network, array),
+        settings=["threshold"],
+        inputs=files.fingerprints(run.index, run.split, one.thresholds_path, *tables, *weights)
+        | {cached.name: array.fingerprint()},
+        outputs=[folder / "examples.json"],
+        rebuild=True,
     )
-    ids, rows = parts.ids(subset), parts.subsets[subset]
-    shown = [
-        Shown(
+
+
+def _draw_selected(report: RunReport, predictor: str, network: str | None, array: ShardedArray) -> None:
+    run, data, subset = report.run, report.data, report.subset
+    one = report.predictor(predictor)
+    truth_NC, raw_NC, decision_NC = data.truth_NC(subset), one.raw_NC(subset), one.decisions(subset)
+    calibrated_NC, ids, rows = one.calibrated_NC(subset), data.ids(subset), data.rows(subset)
+    selected = example_selection.choose(
+        truth_NC, raw_NC, decision_NC, one.thresholds(subset), data.classes, PER_KIND
+    )
+    images = [
+        ExampleImage(
             ids[example.row],
             int(rows[example.row]),
             example.label,
             example.kind,
-            float(said["calibrated"][example.row, example.label]),
-            names(truth_NC[example.row]),
-            names(decision_NC[example.row]),
+            float(calibrated_NC[example.row, example.label]),
+            class_names(truth_NC[example.row]),
+            class_names(decision_NC[example.row]),
         )
-        for example in chosen
+        for example in selected
     ]
-    looker = tasks.of_predictor(network, run) if network else None
-    source = looker.material.train if looker else Source(array, parts.index.train_ids)
-    draw(folder, shown, source, looker, {"predictor": predictor, "subset": subset})
-    step.finish()
+
+    def read_features() -> pd.DataFrame:
+        return feature_table.read(run.features, data.index).loc[data.index.train_ids]
+
+    checkpoint = run.checkpoints(network)[0] if network else None
+    content = {"predictor": predictor, "subset": subset, "network": network}
+    draw(run.folder / "examples", images, array, checkpoint, read_features, content)
 
 
-def names(chosen_C: np.ndarray) -> list[str]:
+def class_names(chosen_C: np.ndarray) -> list[str]:
     """Return the names of the classes that are true."""
     return [CLASSES[label] for label in np.flatnonzero(chosen_C)]
 
 
-def looking(run: Run, predictor: str) -> str | None:
-    """Name the network whose looking is shown; None in a run without a network that knows classes.
+def attributed_network(run: Run, predictor: str) -> str | None:
+    """Return the network whose attributions are shown; None in a run without networks that predict classes.
 
-    That of the predictor; of predictors put together, the run's best network.
+    It is that of the predictor, or, where the predictor is not a single network, that of the run's best one.
     """
-    known = [name for name in run.config.networks if run.config.of_network(name).is_network]
-    known = [name for name in (*known, "joint") if (run.network(name) / "weights.pt").exists()]
-    judged = [name for name in known if run.evaluation(name, "summary").exists()]
-    name = predictor.removesuffix("_tta")
-    if name in known:
-        return name
-    return predictor_scores.best_predictor(run.folder / "evaluation", judged) if judged else None
+    own = Predictor.read(run.predictor(predictor))
+    if own.kind == "network" and run.checkpoints(own.network):
+        return own.network
+    networks = {}
+    for name in predictions.list_predictors(run.folder / "predictions"):
+        one = Predictor.read(run.predictor(name))
+        if one.kind == "network" and run.checkpoints(one.network) and run.thresholds(name).exists():
+            networks[name] = one.network
+    return networks[predictor_scores.best_predictor(run.folder, list(networks))] if networks else None
 
 
 def draw(
-    folder: Path, shown: list[Shown], source: Source, looker: Task | None, about: dict[str, str]
+    folder: Path,
+    images: list[ExampleImage],
+    array: ShardedArray,
+    checkpoint: Path | None,
+    read_features: Callable[[], pd.DataFrame],
+    content: dict[str, Any],
 ) -> None:
-    """Draw pictures into a folder, and list them in its ``pictures.json``.
+    """Draw images into a folder, and list them in its ``examples.json``.
 
     Parameters
     ----------
-    source : Source
-        Of the images, and of the features where `looker` takes them.
-    looker : Task or None
-        The network that is asked where it looks.
-    about : dict of str
-        Kept beside the list.
+    array : ShardedArray
+        Holds the images.
+    checkpoint : Path or None
+        Folder of the network whose attributions are overlaid.
+    read_features : callable
+        Returns the biological features of the array's rows; called only if the network takes any.
+    content : dict
+        Written beside the list.
     """
-    from lib.figures.thumbnails import tile  # these and their packages take seconds
+    from lib.figures.thumbnails import tile  # this and torch take seconds to import
 
-    if looker:
-        from lib.learning import attribution, train_and_predict
+    model, features_NF = None, np.zeros((len(array), 0), np.float32)
+    if checkpoint:
+        from lib.learning import attribution, devices, models
 
-        model = train_and_predict.trained(looker)
+        model = models.load(checkpoint).to(devices.choose_device())
+        if model.spec.features:
+            features_NF = read_features()[model.spec.features].to_numpy(np.float32)
     files.make_folder(folder)
-    listed = []
-    with Progress(len(shown), "pictures", "samples") as progress:
-        for start in range(0, len(shown), BATCH):
-            part = shown[start : start + BATCH]
-            rows = [one.row for one in part]
-            images = [source.array[row] for row in rows]
-            heats = [None] * len(part)
-            if looker:
-                outputs = [looker.classes.index(one.label) for one in part]
-                given = np.stack(images), source.features_NF[rows], outputs
-                heats = attribution.heat(model, *given, looker.run.config.training)
-            for one, image_HWK, heat_HW in zip(part, images, heats, strict=True):
-                file = f"{len(listed):04d}.webp"
-                files.write_bytes(folder / file, tile(image_HWK, heat_HW))
-                listed.append(asdict(one) | {"file": file})
-            progress.update(len(part))
-    for left in set(folder.glob("*.webp")) - {folder / one["file"] for one in listed}:
-        left.unlink()
-    network = looker.name if looker else None
-    files.write_json(folder / "pictures.json", about | {"network": network, "pictures": listed})
+    rows = []
+    with Progress(len(images), "example images", "samples") as progress:
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            pixels_BHWK = np.stack([array[image.row] for image in batch])
+            heatmaps = [None] * len(batch)
+            if model:
+                outputs = [model.spec.classes.index(image.label) for image in batch]
+                features_BF = features_NF[[image.row for image in batch]]
+                heatmaps = attribution.heatmaps(model, pixels_BHWK, features_BF, outputs)
+            for image, pixels_HWK, heatmap_HW in zip(batch, pixels_BHWK, heatmaps, strict=True):
+                file = f"{len(rows):04d}.webp"
+                files.write_bytes(folder / file, tile(pixels_HWK, heatmap_HW))
+                rows.append(asdict(image) | {"file": file})
+            progress.update(len(batch))
+    for outdated in set(folder.glob("*.webp")) - {folder / row["file"] for row in rows}:
+        outdated.unlink()
+    files.write_json(folder / "examples.json", content | {"images": rows})

@@ -1,4 +1,4 @@
-"""Which samples show best what a predictor gets right, what wrong, and what it is unsure of."""
+"""Selects samples that illustrate what a predictor gets right and wrong, and where it is uncertain."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,15 @@ from scipy.special import logit
 from lib.evaluation.calibration import SMALLEST
 
 KINDS = {
-    "right": "has it and is given it; the most certain",
-    "wrong": "is given it and has it not; the most certain",
-    "missed": "has it and is not given it; the least thought of",
-    "unsure": "nearest to the threshold, on either side",
+    "correct": "true positives with the highest probability",
+    "wrong": "false positives with the highest probability",
+    "missed": "false negatives with the lowest probability",
+    "uncertain": "probabilities closest to the threshold, on either side",
 }
 
 
 class Example(NamedTuple):
-    """A sample (its row) shown for a class, and which of `KINDS` it is."""
+    """A sample (its row) selected for a class, and its kind, of `KINDS`."""
 
     label: int
     kind: str
@@ -27,31 +27,34 @@ def choose(
     truth_NC: np.ndarray,
     probabilities_NC: np.ndarray,
     decision_NC: np.ndarray,
-    thresholds_C: np.ndarray,
+    thresholds: np.ndarray,
     classes: list[int],
     each: int,
 ) -> list[Example]:
-    """Choose up to `each` samples of every kind for every class; no sample twice for the same class.
+    """Select up to `each` samples of every kind for every class; no sample twice for the same class.
 
     Parameters
     ----------
     truth_NC, decision_NC : ndarray of shape (N, C), bool
     probabilities_NC : ndarray of shape (N, C), float
-    thresholds_C : ndarray of shape (C,)
-        Distance to them is taken in logits.
+    thresholds : ndarray of shape (C,) or (N, C)
+        The distance to them is measured in logits.
     classes : list of int
         Class numbers, in the order in which they are shown.
     """
     found = []
+    thresholds_NC = np.broadcast_to(thresholds, probabilities_NC.shape)
     for label in classes:
-        has_N, given_N, said_N = truth_NC[:, label], decision_NC[:, label], probabilities_NC[:, label]
-        distance_N = np.abs(_logit(said_N) - _logit(thresholds_C[label]))
+        true_N, decided_N, probability_N = (
+            table_NC[:, label] for table_NC in (truth_NC, decision_NC, probabilities_NC)
+        )
+        distance_N = np.abs(_logit(probability_N) - _logit(thresholds_NC[:, label]))
         taken: set[int] = set()
         for kind, among_N, order_N in (
-            ("right", has_N & given_N, -said_N),
-            ("wrong", ~has_N & given_N, -said_N),
-            ("missed", has_N & ~given_N, said_N),
-            ("unsure", np.ones(len(said_N), bool), distance_N),
+            ("correct", true_N & decided_N, -probability_N),
+            ("wrong", ~true_N & decided_N, -probability_N),
+            ("missed", true_N & ~decided_N, probability_N),
+            ("uncertain", np.ones(len(probability_N), bool), distance_N),
         ):
             rows = [row for row in np.argsort(order_N, kind="stable").tolist() if among_N[row]]
             chosen = [row for row in rows if row not in taken][:each]

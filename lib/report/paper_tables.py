@@ -1,12 +1,14 @@
-"""Numbers that the papers print, and ours in the same form beside them."""
+"""The numbers printed in the papers, and a run's own in the same form beside them."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from lib import files
 from lib.evaluation import predictor_scores
-from lib.report.run_report import Judge
+from lib.evaluation.predictions import Predictor
+from lib.report.run_report import RunReport
 
 
 class Row(NamedTuple):
@@ -14,7 +16,7 @@ class Row(NamedTuple):
 
     predictor: str
     model: str
-    decision: str  # how it decides: a column of the evaluation
+    decision: str  # of the evaluation: fixed, tuned or submitted
     epochs: int
     train_loss: float | None
     validation_loss: float | None
@@ -32,36 +34,27 @@ LIU = (
 )
 
 
-class Ours(NamedTuple):
-    """What a run has found, to stand beside what a paper prints.
+def write(report: RunReport, table: pd.DataFrame) -> list[str]:
+    """Write the tables of the paper that a run's preset reproduces, if any; return them as text.
 
-    Attributes
+    Parameters
     ----------
-    judge : Judge
-        Of the run.
-    solution : Path
-        As `lib.evaluation.submission.score` takes it.
     table : DataFrame
         As `lib.evaluation.predictor_scores.side_by_side` returns it.
     """
-
-    judge: Judge
-    solution: Path
-    table: pd.DataFrame
-
-    def beside_theirs(self, preset: str) -> list[tuple[str, pd.DataFrame, str]]:
-        """Return the tables of the paper that a preset reproduces: file's name, table, and text to show."""
-        if preset == "liu":
-            judge = self.judge
-            scores = predictor_scores.test_scores(
-                judge.folder, judge.parts.index, self.solution, judge.settings
-            )
-            table = liu_table(judge.folder, scores)
-            return [("table_1", table, describe_liu(table, judge.data))]
-        if preset == "hoogenboom":
-            table = hoogenboom_table(self.table, self.judge.subset)
-            return [("averages", table, describe_hoogenboom(table, self.judge.on))]
-        return []
+    run = report.run
+    if run.config.name == "liu":
+        known = [report.predictor(name) for name in table["predictor"].unique()]
+        ours = liu_table(run.folder, predictor_scores.test_scores(known, run.solution))
+        if ours.empty:
+            return []
+        files.write_csv(run.evaluation("table_1"), ours)
+        return [describe_liu(ours, run.data_name)]
+    if run.config.name == "hoogenboom":
+        ours = hoogenboom_table(table, report.subset)
+        files.write_csv(run.evaluation("averages"), ours)
+        return [describe_hoogenboom(ours, report.subtitle)]
+    return []
 
 
 # Hoogenboom 2019, section 3: the baseline's means over its 21 classes, on 20 % of the labelled samples
@@ -69,7 +62,7 @@ HOOGENBOOM = {"macro_precision": 0.6422, "macro_recall": 0.3984, "macro_f1": 0.4
 
 
 def hoogenboom_table(table: pd.DataFrame, subset: str) -> pd.DataFrame:
-    """Put every predictor's mean precision, recall and F1 at one threshold beside the thesis's baseline.
+    """Compare every predictor's mean precision, recall and F1 at one threshold with the thesis's baseline.
 
     Parameters
     ----------
@@ -88,7 +81,7 @@ def hoogenboom_table(table: pd.DataFrame, subset: str) -> pd.DataFrame:
 
 
 def describe_hoogenboom(table: pd.DataFrame, data: str) -> str:
-    """Return a table of `hoogenboom_table` as lines for the console; `data` says what ours are of."""
+    """Return a table of `hoogenboom_table` as lines for the console; `data` names the data of ours."""
     width = max(map(len, table["predictor"])) + 2
     lines = [
         f"means over classes: ours on {data}; theirs on Kaggle's images",
@@ -101,14 +94,14 @@ def describe_hoogenboom(table: pd.DataFrame, data: str) -> str:
 
 
 def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFrame:
-    """Put our numbers beside those of the paper, for every row whose predictor has been evaluated.
+    """Compare our numbers with those of the paper, for every row whose network has been evaluated.
 
     Parameters
     ----------
     run : Path
         ``outputs/<run>``.
     test_scores : dict of float
-        Macro-F1 on the test samples by predictor and way to decide, where the answers are known.
+        Macro-F1 on the test samples by predictor and decision, where the labels are known.
 
     Returns
     -------
@@ -118,11 +111,14 @@ def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFr
     """
     rows = []
     for row in LIU:
-        history_csv = run / "networks" / row.predictor.removesuffix("_tta") / "history.csv"
-        summary_csv = run / "evaluation" / f"{row.predictor}_summary.csv"
-        if not (history_csv.exists() and summary_csv.exists()):
+        summary_csv = predictor_scores.evaluation_path(run, row.predictor, "summary")
+        if not summary_csv.exists():
             continue
-        last = pd.read_csv(history_csv).iloc[-1]
+        predictor = Predictor.read(run / "predictions" / row.predictor)
+        if predictor.kind != "network":  # it has no epochs and losses: external, or merged from other runs
+            continue
+        histories = sorted((run / "networks" / predictor.network).rglob("history.csv"))
+        last = pd.read_csv(histories[0]).iloc[-1]  # with folds, of the first
         summary = pd.read_csv(summary_csv).set_index(["subset", "decision"])
         rows.append(
             {
@@ -143,7 +139,7 @@ def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFr
 
 
 def liu_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a table of `liu_table` for people: ours / theirs in every column.
+    """Return a table of `liu_table` for display: ours / theirs in every column.
 
     Macro-F1 is that on the test samples where it is known, else on validation.
     """
@@ -162,7 +158,7 @@ def liu_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def describe_liu(table: pd.DataFrame, data: str) -> str:
-    """Return a table of `liu_table` as lines for the console; `data` says what ours were measured on."""
+    """Return a table of `liu_table` as lines for the console; `data` names the data of ours."""
     lines = [f"Liu et al. 2018, table 1: ours on {data} / theirs on Kaggle's images"]
     lines.append(f"  {'':<46}{'epochs':>10}{'train loss':>18}{'validation loss':>18}{'macro-F1':>16}")
     for row in liu_pairs(table):
@@ -173,7 +169,7 @@ def describe_liu(table: pd.DataFrame, data: str) -> str:
 
 
 def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a table of `hoogenboom_table` for people."""
+    """Return a table of `hoogenboom_table` for display."""
     names = {"macro_precision": "precision", "macro_recall": "recall", "macro_f1": "F1"}
     return [
         {"predictor": row["predictor"], **{name: f"{row[column]:.4f}" for column, name in names.items()}}
@@ -181,7 +177,7 @@ def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-# of the tables of a run that stand beside a paper's, by the names of their files: title, and rows for people
+# tables that compare a run with a paper, by file name: title, and the function that returns rows for display
 SHOWN = {
     "table_1": ("Liu, Zhang, Zhou 2018, table 1: this run / theirs", liu_pairs),
     "averages": ("Hoogenboom 2019, section 3: means over classes at one threshold", hoogenboom_means),

@@ -1,174 +1,232 @@
-"""A run's predictors judged: thresholds, tables and figures of each, and all side by side, in its folder."""
+"""A run's evaluation: thresholds, tables and figures of every predictor, and their comparison."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib import files
 from lib.config import Threshold
-from lib.evaluation import confusion, predictions, predictor_scores, reliability, thresholds
-from lib.figures import scores
-from lib.hierarchy.evaluation import Parts
+from lib.console import info
+from lib.data.run_data import RunData
+from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
+from lib.evaluation.calibration import reliability_by_class
+from lib.evaluation.predictor_scores import EvaluatedPredictor
+from lib.figures import scores as figures
+from lib.hierarchy import evaluation as hierarchy_evaluation
+from lib.hierarchy.combination import Combination, HierarchyPredictions
+from lib.location_groups import LocationGroups
+from lib.run import Run
 
-
-class Decided(NamedTuple):
-    """A predictor's answers on the samples that evaluation is about, the same samples in the same order.
-
-    ``said`` holds its probabilities_NC by name: as given, and calibrated; ``decision_NC`` what is submitted.
-    """
-
-    truth_NC: np.ndarray
-    said: dict[str, np.ndarray]
-    thresholds_C: np.ndarray
-    decision_NC: np.ndarray
+TABLES = ("classes", "summary", "reliability")  # of every predictor
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What a run's predictors are judged by.
+class RunReport:
+    """Evaluates the predictors of a run and writes the results into its folder.
 
     Attributes
     ----------
-    folder : Path
-        ``outputs/<run>``.
-    parts : Parts
-        Its samples, subsets and classes, and its hierarchy.
-    settings : Threshold
+    run : Run
+    data : RunData
     frequency_C : ndarray of shape (C,)
-        As `thresholds.Known` takes it.
-    data : str
-        What the data are.
+        As `thresholds.choose` takes it.
     """
 
-    folder: Path
-    parts: Parts
-    settings: Threshold
+    run: Run
+    data: RunData
     frequency_C: np.ndarray
-    data: str
 
     @classmethod
-    def of(cls, folder: Path, parts: Parts, settings: Threshold, data: str) -> "Judge":
-        """Return the one of a run, with the frequencies that its settings name."""
-        frequency_C = parts.training_NC.mean(axis=0)
-        if settings.frequencies not in ("training", "estimated"):
-            frequency_C = thresholds.read_frequencies(settings.frequencies, frequency_C)
-        return cls(folder, parts, settings, frequency_C, data)
+    def of(cls, run: Run, data: RunData) -> "RunReport":
+        """Return the report of a run, with the class frequencies that its settings name."""
+        frequency_C, source = data.training_NC.mean(axis=0), run.config.threshold.frequencies
+        if source not in ("training", "estimated"):
+            frequency_C = thresholds.read_frequencies(source, frequency_C)
+        return cls(run, data, frequency_C)
+
+    @property
+    def settings(self) -> Threshold:
+        """How decisions are made."""
+        return self.run.config.threshold
+
+    @property
+    def folder(self) -> Path:
+        """``outputs/<run>``."""
+        return self.run.folder
+
+    @property
+    def groups(self) -> LocationGroups:
+        """The location groups, by which figures arrange the classes."""
+        return self.data.groups
 
     @property
     def subset(self) -> str:
-        """What tables and figures are about: the holdout, or validation where there is none."""
-        return "holdout" if "holdout" in self.parts.subsets else "validation"
+        """The subset that tables and figures report."""
+        return self.data.evaluated_subset
 
     @property
-    def on(self) -> str:
-        """Names subset and data, for titles."""
-        return f"{self.subset}, {self.data}"
+    def subtitle(self) -> str:
+        """Names subset and data in titles."""
+        return f"{self.subset}, {self.run.data_name}"
 
-    @property
-    def extra_inputs(self) -> list[Path]:
-        """Files that decisions depend on beside the predictor's own."""
-        asked = self.settings.frequencies not in ("training", "estimated")
-        files = [Path(self.settings.frequencies)] if asked else []
+    @cached_property
+    def hierarchy(self) -> HierarchyPredictions:
+        """The predictions of the hierarchy's networks."""
+        return HierarchyPredictions(self.folder / "networks", self.run.config.hierarchy, self.data)
+
+    def predictor(self, name: str) -> EvaluatedPredictor:
+        """Return one of the run's predictors."""
+        allowed_NC = self.hierarchy.allowed_NC if self.settings.consistent else None
+        return EvaluatedPredictor(name, self.folder, self.data, self.settings, self.frequency_C, allowed_NC)
+
+    def decision_inputs(self, subsets: list[str]) -> list[Path]:
+        """Return the files that decisions depend on besides the predictor's own."""
+        external = self.settings.frequencies not in ("training", "estimated")
+        paths = [Path(self.settings.frequencies)] if external else []
         if self.settings.consistent:
-            files += [self.parts.groups_said(subset) for subset in (*self.parts.subsets, "test")]
-        return files
+            paths += [self.hierarchy.routing_table(subset) for subset in subsets]
+        return paths
 
-    def tables(self, predictor: str) -> dict[str, Path]:
-        """Return a predictor's prediction tables by subset."""
-        return predictions.tables(self.folder / "predictions" / predictor, [*self.parts.subsets, "test"])
+    def evaluate(self, name: str) -> bool:
+        """Choose a predictor's thresholds, score it and draw the scores, unless that is up to date.
 
-    def outputs(self, predictor: str) -> list[Path]:
-        """Return the files that `judge` writes and others read."""
-        names = [f"evaluation/{predictor}_{name}.csv" for name in ("classes", "summary", "reliability")]
-        return [self.folder / name for name in (f"thresholds/{predictor}.json", *names)]
-
-    def judge(self, predictor: str) -> None:
-        """Choose a predictor's thresholds, score it, and draw how it does."""
-        tables, fixed = self.tables(predictor), self.settings.fixed
-        chosen, per_class, summary = predictor_scores.judge(
-            tables, self.parts, self.settings, self.frequency_C
-        )
-        truth_NC, said = predictor_scores.with_calibrated(tables, self.parts, self.subset)
-        rows = reliability.by_class(truth_NC, said, self.parts.classes)
-        thresholds_json, *tables_csv = self.outputs(predictor)
-        files.write_json(thresholds_json, thresholds.as_table(chosen))
-        for path, table in zip(tables_csv, (per_class, summary, rows), strict=True):
-            files.write_csv(path, table)
-        figures, judged = self.folder / "figures", per_class[per_class["subset"] == self.subset]
-        scores.class_f1(figures / f"f1_{predictor}.png", judged, f"{predictor}: {self.on}")
-        at_fixed = judged[judged["decision"] == "fixed"]
-        title = f"{predictor}, {fixed:g} for all classes: {self.on}"
-        scores.class_scores(figures / f"scores_{predictor}.png", at_fixed, self.parts.groups, title)
-
-    def decided(self, predictor: str) -> Decided:
-        """Return what a judged predictor says and decides of `subset`."""
-        truth_NC, said = predictor_scores.with_calibrated(self.tables(predictor), self.parts, self.subset)
-        thresholds_C = thresholds.load(self.folder / "thresholds" / f"{predictor}.json", self.subset)
-        decision_NC = predictor_scores.submitted(
-            said["as given"], thresholds_C, self.settings, self.parts, self.subset
-        )
-        return Decided(truth_NC, said, thresholds_C, decision_NC)
-
-    @property
-    def drawn(self) -> list[Path]:
-        """The files that `compare` writes."""
-        tables = [self.folder / "evaluation" / f"{name}.csv" for name in ("predictors", "confusions")]
-        names = ("predictors", "reliability", "confusions")
-        return tables + [self.folder / "figures" / f"{name}.png" for name in names]
-
-    def compare(self, predictors: list[str]) -> None:
-        """Put judged predictors side by side, and draw them.
-
-        Of the best one also how reliable it is, and what it takes for what.
+        Returns
+        -------
+        bool
+            Whether it was evaluated now.
         """
-        table, classes = (
-            predictor_scores.side_by_side(self.folder / "evaluation", predictors),
-            self.parts.classes,
+        run, one = self.run, self.predictor(name)
+        extra = self.decision_inputs(self.data.predicted_subsets)
+        return run.once(
+            f"04_threshold {name}",
+            lambda _step: self._evaluate(one),
+            settings=["threshold"],
+            inputs=files.fingerprints(run.index, run.split, run.statistics, *one.tables.values(), *extra),
+            outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
+            # an ensemble changes when a member is added
+            rebuild=bool(run.options.add),
         )
-        files.write_csv(self.folder / "evaluation" / "predictors.csv", table)
-        figures, fixed = self.folder / "figures", self.settings.fixed
-        scores.predictors(figures / "predictors.png", table, self.subset, fixed, f"Predictors: {self.on}")
-        best = predictor_scores.best_predictor(self.folder / "evaluation")
-        found = self.decided(best)
-        title = f"Reliability of {best}: {self.on}"
-        scores.reliability(figures / "reliability.png", found.truth_NC, found.said, classes, title)
-        pairs = confusion.that_matter(found.truth_NC, found.decision_NC, classes)
-        files.write_csv(self.folder / "evaluation" / "confusions.csv", pairs)
-        share_CC = confusion.matrix(found.truth_NC, found.decision_NC)
-        title = f"What {best} gives to samples of each class: {self.on}"
-        scores.confusions(figures / "confusions.png", share_CC, self.parts.groups, classes, title)
 
-    def judge_hierarchy(self, baseline: str) -> None:
-        """Write and draw how stage 1, stage 2 and both together do: Hoogenboom 2019, figures 5, 6 and 7.
+    def _evaluate(self, one: EvaluatedPredictor) -> None:
+        chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
+        labelled = {name: one.labelled(name) for name in self.data.subsets if name in one.tables}
+        applied = {name: one.per_sample(name, values) for name, values in chosen.items()}
+        per_class, summary = predictor_scores.evaluate(labelled, applied, self.settings, self.data.classes)
+        probabilities = {"raw": one.raw_NC(subset), "calibrated": one.calibrated_NC(subset)}
+        reliability = reliability_by_class(self.data.truth_NC(subset), probabilities, self.data.classes)
+        files.write_json(one.thresholds_path, thresholds.as_table(chosen))
+        for table, content in zip(TABLES, (per_class, summary, reliability), strict=True):
+            files.write_csv(one.evaluation_path(table), content)
+        reported = per_class[per_class["subset"] == subset]
+        title = f"{one.name}: {self.subtitle}"
+        figures.class_f1(self.run.figure(f"f1_{one.name}"), reported, title)
+        at_fixed = reported[reported["decision"] == "fixed"]
+        title = f"{one.name}, {fixed:g} for all classes: {self.subtitle}"
+        figures.class_scores(self.run.figure(f"scores_{one.name}"), at_fixed, self.groups, title)
 
-        Nothing is done before the networks and the baseline have predicted the subset.
+    def compare(self, names: list[str]) -> None:
+        """Compare all predictors, and describe the best one further, unless that is up to date."""
+        run, figure = self.run, ("predictors", "reliability", "confusions")
+        summaries = [self.predictor(name).evaluation_path(table) for name in names for table in TABLES]
+        stage_1 = [path for path in self._stage_1_tables() if path.exists()]
+        run.once(
+            "04_threshold comparison",
+            lambda _step: self._compare(names),
+            settings=["threshold"],
+            inputs=files.fingerprints(
+                *summaries, *self.decision_inputs(self.data.predicted_subsets), *stage_1
+            ),
+            outputs=[run.evaluation("predictors"), run.evaluation("confusions"), *map(run.figure, figure)],
+            rebuild=True,
+        )
+
+    def _compare(self, names: list[str]) -> None:
+        run, data, fixed = self.run, self.data, self.settings.fixed
+        table = predictor_scores.side_by_side(self.folder, names)
+        files.write_csv(run.evaluation("predictors"), table)
+        title = f"Predictors: {self.subtitle}"
+        figures.predictors(run.figure("predictors"), table, self.subset, fixed, title)
+        best = self.predictor(predictor_scores.best_predictor(self.folder, names))
+        truth_NC, decision_NC = data.truth_NC(self.subset), best.decisions(self.subset)
+        probabilities = {"raw": best.raw_NC(self.subset), "calibrated": best.calibrated_NC(self.subset)}
+        title = f"Reliability of {best.name}: {self.subtitle}"
+        figures.reliability(run.figure("reliability"), truth_NC, probabilities, data.classes, title)
+        pairs = confusion.frequent_confusions(truth_NC, decision_NC, data.classes)
+        files.write_csv(run.evaluation("confusions"), pairs)
+        share_CC = confusion.matrix(truth_NC, decision_NC)
+        title = f"Predictions of {best.name} for the samples of each class: {self.subtitle}"
+        figures.confusions(run.figure("confusions"), share_CC, self.groups, data.classes, title)
+        if run.config.hierarchy.train in ("stages", "all"):
+            self._evaluate_hierarchy(next(iter(run.config.networks)))
+
+    def _stage_1_tables(self) -> list[Path]:
+        """Return the predictions of the stage 1 networks for the reported subset; they may be missing."""
+        networks = [self.run.network(name) for name in self.hierarchy.stage_1]
+        return [predictions.table_path(network, self.subset, 1) for network in networks]
+
+    def _evaluate_hierarchy(self, baseline: str) -> None:
+        """Score and draw stage 1, stage 2 and both together: Hoogenboom 2019, figures 5, 6 and 7.
+
+        Nothing is done before the networks, their combinations and the baseline have predicted the subset.
 
         Parameters
         ----------
         baseline : str
             The predictor that the hierarchy is compared with.
         """
-        parts, subset, cut = self.parts, self.subset, self.settings.fixed
-        whole = self.folder / "predictions" / baseline / f"{subset}.npz"
-        if not parts.networks.is_dir():  # several runs joined
+        run, subset, fixed, hierarchy = self.run, self.subset, self.settings.fixed, self.hierarchy
+        names = [baseline, *(Combination("hard", other, 1).name for other in hierarchy.others)]
+        tables = [run.predictor(name) / f"{subset}.npz" for name in names]
+        if not all(path.exists() for path in (*self._stage_1_tables(), *hierarchy.tables(subset), *tables)):
             return
-        if not all(path.exists() for path in (*parts.stage_1_tables(subset), *parts.tables(subset), whole)):
-            return
-        of_groups = parts.judge_groups(subset)
-        within = parts.judge_within(subset, baseline, predictions.load(whole), cut)
-        names = [baseline, *(f"hierarchy_hard{variant}" for variant in parts.variants)]
-        tables = [pd.read_csv(self.folder / "evaluation" / f"{name}_classes.csv") for name in names]
-        of_classes = pd.concat(
-            table.assign(predictor=name) for name, table in zip(names, tables, strict=True)
+        of_groups = hierarchy_evaluation.evaluate_groups(hierarchy, subset)
+        within = hierarchy_evaluation.evaluate_within_groups(
+            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
         )
-        chosen = of_classes[(of_classes["subset"] == subset) & (of_classes["decision"] == "fixed")]
-        for name, table in (("groups", of_groups), ("within_groups", within)):
-            files.write_csv(self.folder / "evaluation" / f"{name}.csv", table)
-        figures, said = self.folder / "figures", f"{cut:g} for all: {self.on}"
-        scores.group_scores(figures / "groups.png", of_groups, f"Stage 1, {self.on}")
-        scores.within_groups(figures / "within_groups.png", within, f"Stage 2, {said}")
-        title = f"Hierarchy and {baseline}, {said}"
-        scores.class_advantages(figures / "advantages.png", chosen, parts.groups, title)
+        of_classes = pd.concat(
+            predictor_scores.read_classes(self.folder, name, subset, "fixed")
+            .reset_index()
+            .assign(predictor=name)
+            for name in names
+        )
+        files.write_csv(run.evaluation("groups"), of_groups)
+        files.write_csv(run.evaluation("within_groups"), within)
+        at_fixed = f"{fixed:g} for all classes: {self.subtitle}"
+        figures.group_scores(run.figure("groups"), of_groups, f"Stage 1: {self.subtitle}")
+        figures.within_groups(run.figure("within_groups"), within, f"Stage 2, {at_fixed}")
+        title = f"Hierarchy and {baseline}, {at_fixed}"
+        figures.class_advantages(run.figure("advantages"), of_classes, self.groups, title)
+
+    def submit(self, name: str) -> np.ndarray:
+        """Write Kaggle's file with a predictor's decisions for the test samples, unless it is up to date.
+
+        Returns
+        -------
+        ndarray of shape (N, C), bool
+            The decisions as read back from the file.
+        """
+        run, one, ids = self.run, self.predictor(name), self.data.ids("test")
+        table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
+        thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
+        done = run.once(
+            "05_submit",
+            lambda _step: self._submit(one),
+            settings=["threshold"],
+            inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
+            outputs=[run.submission, run.figure("submission")],
+        )
+        if not done:
+            info(f"{run.submission} is up to date")
+        return submission.check(run.submission, ids)
+
+    def _submit(self, one: EvaluatedPredictor) -> None:
+        run, data = self.run, self.data
+        decision_NC = one.decisions("test")
+        submission.fill_unusable(decision_NC, data.index, run.bad_images)
+        decision_NC = submission.write(run.submission, data.ids("test"), decision_NC)
+        shares = submission.class_shares(data.training_NC, decision_NC)
+        title = f"Labels predicted by {one.name}: {run.data_name}"
+        figures.class_shares(run.figure("submission"), shares, data.groups, title)

@@ -1,1 +1,1 @@
-"""Simulated cells in Kaggle's own layout: fields of cells, proteins, a microscope's camera."""
+"""Simulated cells in Kaggle's layout: fields of view, stained proteins, and the microscope's camera."""

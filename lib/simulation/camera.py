@@ -1,4 +1,4 @@
-"""What the microscope makes of a field: exposure, blur, noise, black level, eight bits."""
+"""The microscope's camera: exposure, blur, background light, noise, black level, and eight bits per pixel."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,19 @@ import numpy as np
 
 from lib.simulation.canvas import Canvas
 
-GLOW = 0.004  # median light from out of focus and from the medium, share of full scale
-DIM_SKEW = 0.6  # bright images differ less from the median than dim ones, as in the real tables
+BACKGROUND_LIGHT = 0.004  # median; from outside the focal plane and from the medium, fraction of full scale
+# bright images differ less from the median than dim ones, as in the statistics of the real images
+BRIGHT_SIDE_FACTOR = 0.6
 
 
 class Exposure(NamedTuple):
-    """How one channel is recorded; chosen so that the statistics are like those of the real images."""
+    """How one channel is recorded; the values reproduce the statistics of the real images."""
 
     level: float  # logarithm of the median brightness
     sigma: float  # standard deviation of the logarithm of the brightness
     noise: float  # shot noise over the square root of the light, in a pixel of 1 unit
-    black: float  # median share of full scale that the camera subtracts
-    glow: float  # share of the image's glow that the channel sees
+    black: float  # median black level that the camera subtracts, fraction of full scale
+    background: float  # fraction of the image's background light that reaches the channel
 
 
 TRAIN = {
@@ -34,48 +35,58 @@ TEST = {
 }
 
 
-class Shot(NamedTuple):
-    """What the channels of one image have in common."""
+class Acquisition(NamedTuple):
+    """Imaging conditions that the channels of one image share."""
 
-    focus: float  # standard deviation of the blur in units
-    glow: float  # light everywhere, share of full scale
-    visibility: float  # divides noise and glow; 1 is realistic
-
-
-def take_shot(rng: np.random.Generator, visibility: float) -> Shot:
-    """Draw focus and glow of one image."""
-    return Shot(rng.uniform(0.1, 0.8), GLOW * rng.lognormal(0, 1.0) / visibility, visibility)
+    blur: float  # standard deviation of the point spread function in units
+    background_light: float  # fraction of full scale
+    visibility: float  # divides noise and background light; 1 is realistic
 
 
-def record(
-    stain_HW: np.ndarray, canvas: Canvas, exposure: Exposure, brightness: float, shot: Shot,
+def draw_acquisition(rng: np.random.Generator, visibility: float) -> Acquisition:
+    """Draw blur and background light of one image."""
+    return Acquisition(
+        rng.uniform(0.1, 0.8), BACKGROUND_LIGHT * rng.lognormal(0, 1.0) / visibility, visibility
+    )
+
+
+def record_channel(
+    stain_HW: np.ndarray, canvas: Canvas, exposure: Exposure, brightness: float, acquisition: Acquisition,
     rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
     """Record one channel.
 
-    Shot noise is drawn by the inverse of Anscombe's transform: normal noise on the square root of the
-    light, less of it where there is less than a photon. That gives a variance of ``noise**2 * light``
-    and, in faint places, the rare bright pixels of photon counting. A pixel that covers more of the field
-    collects more light. The camera subtracts a black level, which leaves many pixels at exactly zero.
+    Shot noise is drawn by inverting Anscombe's transform: normal noise on the square root of the light,
+    reduced where there is less than one photon. This gives a variance of ``noise**2 * light`` and, in dim
+    regions, the occasional bright pixels of photon counting. A pixel that covers more of the field collects
+    more light. The camera subtracts a black level, which leaves many pixels at exactly zero.
 
     Parameters
     ----------
     stain_HW : ndarray of shape (H, W), float32
         About 1 where it is bright.
+    canvas : Canvas
+        Size of the pixels.
+    exposure : Exposure
+        Of this channel.
     brightness : float
-        Standard normal: how bright this image is among its kind.
+        Of this image, in standard deviations from the median.
+    acquisition : Acquisition
+        Of this image.
+    rng : numpy.random.Generator
 
     Returns
     -------
     ndarray of shape (H, W), uint8
     """
-    light_HW = canvas.blur(np.maximum(stain_HW, 0), shot.focus)
-    skewed = brightness if brightness < 0 else DIM_SKEW * brightness
+    light_HW = canvas.blur(np.maximum(stain_HW, 0), acquisition.blur)
+    skewed = brightness if brightness < 0 else BRIGHT_SIDE_FACTOR * brightness
     light_HW *= np.float32(np.exp(exposure.level + exposure.sigma * skewed))
-    light_HW += np.float32(0.04) * canvas.blur(light_HW, 14.0) + np.float32(shot.glow * exposure.glow)
-    noise = exposure.noise * rng.lognormal(0, 0.3) * canvas.scale / shot.visibility
-    floor = np.float32(noise**2 / 4)
-    spread_HW = floor * light_HW / (light_HW + floor)
-    root_HW = np.sqrt(light_HW) + np.sqrt(spread_HW) * rng.standard_normal(light_HW.shape, np.float32)
+    background = np.float32(acquisition.background_light * exposure.background)
+    light_HW += np.float32(0.04) * canvas.blur(light_HW, 14.0) + background
+    noise = exposure.noise * rng.lognormal(0, 0.3) * canvas.scale / acquisition.visibility
+    photon = np.float32(noise**2 / 4)  # light at which the noise is reduced by half
+    variance_HW = photon * light_HW / (light_HW + photon)
+    root_HW = np.sqrt(light_HW) + np.sqrt(variance_HW) * rng.standard_normal(light_HW.shape, np.float32)
     black = np.float32(exposure.black * rng.lognormal(0, 0.7))
-    return np.clip((root_HW * root_HW - spread_HW - black) * 255, 0, 255).astype(np.uint8)
+    return np.clip((root_HW * root_HW - variance_HW - black) * 255, 0, 255).astype(np.uint8)

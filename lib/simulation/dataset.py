@@ -1,4 +1,4 @@
-"""Simulated samples in Kaggle's own layout: a stand-in where the real images cannot be had."""
+"""Simulated samples in Kaggle's layout: a substitute where the real images are unavailable."""
 
 import shutil
 from dataclasses import asdict
@@ -9,60 +9,61 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lib import files, parallel
+from lib import files, parallel, steps
 from lib.config import Simulation
-from lib.console import Progress, say
-from lib.data import kaggle
+from lib.console import Progress, info
+from lib.data import kaggle, opencv
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES
 from lib.simulation import camera
 from lib.simulation.antibodies import (
-    DIVIDING_SHARE,
+    DIVIDING_PROBABILITY,
     Antibody,
-    Sample,
+    PlannedSample,
     describe_antibody,
+    is_public,
     plan_samples,
-    public_part,
 )
-from lib.simulation.canvas import REACH
+from lib.simulation.canvas import MAX_SHIFT
 from lib.simulation.field import Field, make_field
-from lib.simulation.proteins import protein
+from lib.simulation.proteins import draw_protein
 
-CHUNK = 16  # samples that a process draws at a time
-PNG_COMPRESSION = 1  # packing harder takes longer than drawing
+CHUNK = 16  # samples per task of a process
+PNG_COMPRESSION = 1  # stronger compression takes longer than the drawing
 FAINTEST = -3.0  # brightness of the faintest proteins, standard deviations from the median
 BRIDGE, SPINDLE = CLASSES.index("Cytokinetic bridge"), CLASSES.index("Mitotic spindle")
 
 
 def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool) -> None:
-    """Write the simulated samples that the settings describe, unless they are there.
+    """Write the simulated data set that the settings describe, unless it exists.
 
     Parameters
     ----------
     folder : Path
         ``data/<name>``.
+    settings : Simulation
+    workers : int
+        Number of processes.
     force : bool
-        Replace samples that were simulated with other settings, instead of refusing.
+        Replace samples that were simulated with other settings, instead of raising.
 
     Raises
     ------
     UserError
-        If the folder holds samples of other settings, or files that were not simulated, or another
+        If the folder contains samples with other settings, or files that were not simulated, or if another
         process is writing there.
     """
-    chosen = {f"simulation.{key}": value for key, value in asdict(settings).items()}
-    other_way = "--set simulation.name=NAME keeps both"
-    step = files.Step(
-        "simulated set", folder / "simulation.json", chosen, {}, [folder / "train.csv"], other_way
+    step = steps.Step(
+        name="simulated data set",
+        manifest=folder / "simulation.json",
+        settings={f"simulation.{key}": value for key, value in asdict(settings).items()},
+        inputs={},
+        outputs=[folder / "train.csv"],
+        alternative="--set simulation.name=NAME keeps both",
     )
     with files.lock(folder):
-        if not step.manifest.exists() and (folder / "train.csv").exists():
-            raise UserError(f"{folder} holds files that were not simulated here: --set simulation.name=NAME")
-        if step.manifest.exists() and not step.matches(force):
-            step.manifest.unlink()
-            for part in kaggle.SUBSETS:
-                shutil.rmtree(folder / part, ignore_errors=True)
-        if step.done():
+        _remove_other_samples(folder, step, force)
+        if step.up_to_date():
             return
         write_dataset(
             folder,
@@ -75,55 +76,54 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
         )
         step.finish()
     total = settings.train_samples + settings.test_samples
-    say(f"simulated {total:,} samples of {settings.size} px in {folder}")
+    info(f"simulated {total:,} samples of {settings.size} px in {folder}")
 
 
 def write_dataset(
     folder: Path, *, train_samples: int, test_samples: int, size: int, seed: int, workers: int,
     visibility: float = 1.0,
 ) -> None:  # fmt: skip
-    """Write simulated samples as Kaggle lays them out, and the answers that Kaggle would keep.
+    """Write simulated samples in Kaggle's layout, with the labels that Kaggle would withhold.
 
-    Writes ``train/{id}_{channel}.png`` and ``test/...`` (8-bit grayscale, size x size; channels red,
-    green, blue, yellow), then ``train.csv`` (Id, Target), ``sample_submission.csv`` (Id, Predicted) and
-    ``solution.csv`` (Id, Target, Usage, Antibody) of all samples; Usage is Train, Public or Private.
-    Nothing depends on `workers`. A run that was cut off goes on where it was: samples whose four files
-    are there are not drawn again. Label sets and the least number of samples of a class: see
-    `lib.simulation.antibodies.plan_samples`.
+    Writes ``train/{id}_{channel}.png`` and ``test/...`` (8-bit grayscale, size x size; channels red, green,
+    blue, yellow), then ``train.csv`` (Id, Target), ``sample_submission.csv`` (Id, Predicted) and
+    ``solution.csv`` (Id, Target, Usage, Antibody) with all samples; Usage is Train, Public or Private.
+    Samples whose four files exist are not drawn again, so an interrupted run resumes. For the label sets and
+    the minimum number of samples per class, see `lib.simulation.antibodies.plan_samples`.
 
     Parameters
     ----------
     folder : Path
-        Made when it is not there.
+        Created if missing.
     train_samples, test_samples : int
-        Number of samples of each part.
+        Number of samples in each split.
     size : int
-        Side of the images in pixels; only the sampling depends on it, not what is in the field.
+        Side of the images in pixels; affects only the sampling, not the content of the fields.
     seed : int
-        Fixes every byte.
+        Determines every byte.
     workers : int
-        Number of processes.
+        Number of processes; the files do not depend on it.
     visibility : float
-        1 is realistic. Larger makes patterns easier to see, for small images and short demonstrations:
-        the field is magnified by its square root, noise, glow and unspecific staining are divided by it,
-        labels show in more of the cells (their share to the power of its inverse), and the faintest
-        proteins are brightened (by 2 standard deviations for each doubling).
+        1 is realistic. Larger values make patterns easier to see, for small images and short demonstrations:
+        the field is magnified by the square root; noise, background light and unspecific staining are divided
+        by it; more of the cells show a pattern (the fraction is raised to the power of the inverse); and the
+        faintest proteins are brightened (by 2 standard deviations per doubling).
     """
     samples = plan_samples(train_samples, test_samples, seed)
     for split in kaggle.SUBSETS:
         files.make_folder(folder / split)
-    missing = [s for s in samples if not all(path.exists() for path in _paths(folder, s))]
-    tasks = [missing[k : k + CHUNK] for k in range(0, len(missing), CHUNK)]
-    draw = partial(_write_chunk, folder=folder, size=size, seed=seed, visibility=visibility)
+    missing = [s for s in samples if not all(path.exists() for path in _image_paths(folder, s))]
+    chunks = [missing[k : k + CHUNK] for k in range(0, len(missing), CHUNK)]
+    write_chunk = partial(_write_chunk, folder=folder, size=size, seed=seed, visibility=visibility)
     done = len(samples) - len(missing)
     with Progress(len(samples), "simulated cells", "samples", done) as progress:
-        for _ in parallel.run(draw, tasks, workers, progress):
+        for _ in parallel.run(write_chunk, chunks, workers, progress):
             pass
     _write_tables(folder, samples, seed)
 
 
-def draw_sample(sample: Sample, size: int, seed: int, visibility: float = 1.0) -> np.ndarray:
-    """Draw one sample.
+def draw_sample(sample: PlannedSample, size: int, seed: int, visibility: float = 1.0) -> np.ndarray:
+    """Draw one sample; parameters as in `write_dataset`.
 
     Returns
     -------
@@ -134,95 +134,137 @@ def draw_sample(sample: Sample, size: int, seed: int, visibility: float = 1.0) -
 
 
 def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
-    """Draw one simulated example of every class: the class alone, bright and in all of the cells.
+    """Draw one example of every class: a protein with this class alone, bright and in all cells.
 
     Returns
     -------
     list of (str, ndarray of shape (H, W, K), uint8)
-        Class name and its image, channels red, green, blue, yellow, in Kaggle's class order.
+        Class name and image, channels red, green, blue, yellow, in Kaggle's class order.
     """
     gallery = []
     for number, name in enumerate(CLASSES):
-        sample = Sample(number, name, "train", number, (number,), 0, 0)
-        antibody = describe_antibody(sample.labels, seed, number)
-        antibody = antibody._replace(active=1.0, spread=0.25, brightness=1.0, background=0.05)
-        gallery.append((name, _draw(sample, antibody, size, seed, 1.0, stains_brightness=0.5)))
+        sample = PlannedSample(number, name, "train", number, (number,), 0, 0)
+        antibody = describe_antibody(sample.labels, seed, number)._replace(
+            positive_fraction=1.0, brightness_std=0.25, brightness=1.0, background=0.05
+        )
+        gallery.append((name, _draw(sample, antibody, size, seed, 1.0, reference_brightness=0.5)))
     return gallery
 
 
 def _draw(
-    sample: Sample, antibody: Antibody, size: int, seed: int, visibility: float,
-    stains_brightness: float | None = None,
+    sample: PlannedSample, antibody: Antibody, size: int, seed: int, visibility: float,
+    reference_brightness: float | None = None,
 ) -> np.ndarray:  # fmt: skip
+    """Draw one sample; the brightness of the three reference stains is random unless it is given."""
     rng = np.random.default_rng([seed, 3, sample.number])
     scene_seed = (seed, 4, sample.antibody, sample.scene)
     field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed, rng)
-    active = antibody.active ** (1 / visibility)
-    green_HW = protein(
-        field, sample.labels, antibody.weights, antibody.styles, active, antibody.spread, scene_seed
-    )
-    unspecific_HW = field.thickness_HW * (0.8 + 0.3 * field.canvas.noise(rng, 2.0))
-    green_HW += antibody.background / visibility * unspecific_HW
-    stains = {"red": field.red_HW, "green": green_HW, "blue": field.blue_HW, "yellow": field.yellow_HW}
+    stains = {
+        "red": field.red_HW,
+        "green": _draw_green(field, sample.labels, antibody, visibility, scene_seed, rng),
+        "blue": field.blue_HW,
+        "yellow": field.yellow_HW,
+    }
     exposures = camera.TRAIN if sample.split == "train" else camera.TEST
-    shot, common = camera.take_shot(rng, visibility), rng.normal()
+    acquisition, common = camera.draw_acquisition(rng, visibility), rng.normal()
     faintest = FAINTEST + 2 * np.log2(visibility)
     image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
     for k, name in enumerate(CHANNELS):
         brightness = 0.6 * common + 0.8 * rng.normal()
-        if name == "green":  # belongs to the antibody
+        if name == "green":  # mostly determined by the antibody
             brightness = max(antibody.brightness + 0.15 * brightness, faintest)
-        elif stains_brightness is not None:
-            brightness = stains_brightness
-        image_HWK[..., k] = camera.record(stains[name], field.canvas, exposures[name], brightness, shot, rng)
+        elif reference_brightness is not None:
+            brightness = reference_brightness
+        image_HWK[..., k] = camera.record_channel(
+            stains[name], field.canvas, exposures[name], brightness, acquisition, rng
+        )
     return image_HWK
 
 
 def _make_scene(
-    sample: Sample, line: str, size: int, visibility: float, seed: tuple[int, ...], rng: np.random.Generator
-) -> Field:
-    """Grow the cells of a sample; images of the same scene differ by a small move of the view."""
-    chance = np.random.default_rng([*seed, 0])
-    mitotic, pairs = (
-        int(chance.integers(1, 4)) if label in sample.labels else int(chance.uniform() < DIVIDING_SHARE)
+    sample: PlannedSample, line: str, size: int, visibility: float, scene_seed: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Field:  # fmt: skip
+    """Grow the cells of a sample; images of the same scene differ by a small shift of the view."""
+    scene_rng = np.random.default_rng([*scene_seed, 0])
+    mitotic, daughter_pairs = (
+        int(scene_rng.integers(1, 4))
+        if label in sample.labels
+        else int(scene_rng.uniform() < DIVIDING_PROBABILITY)
         for label in (SPINDLE, BRIDGE)
     )
-    x, y = rng.uniform(-REACH, REACH, 2)
-    return make_field(line, size, visibility**0.5, seed, mitotic=mitotic, pairs=pairs, origin=(x, y))
+    x, y = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+    return make_field(
+        line, size, visibility**0.5, scene_seed, mitotic=mitotic, daughter_pairs=daughter_pairs, origin=(x, y)
+    )
 
 
-def _paths(folder: Path, sample: Sample) -> list[Path]:
+def _draw_green(
+    field: Field, labels: tuple[int, ...], antibody: Antibody, visibility: float,
+    scene_seed: tuple[int, ...], rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Draw the protein and the unspecific staining of its antibody."""
+    positive_fraction = antibody.positive_fraction ** (1 / visibility)
+    green_HW = draw_protein(
+        field, labels, antibody.weights, antibody.styles, positive_fraction, antibody.brightness_std,
+        scene_seed,
+    )  # fmt: skip
+    unspecific_HW = field.thickness_HW * (0.8 + 0.3 * field.canvas.noise(rng, 2.0))
+    green_HW += antibody.background / visibility * unspecific_HW
+    return green_HW
+
+
+def _image_paths(folder: Path, sample: PlannedSample) -> list[Path]:
     return [folder / sample.split / f"{sample.id}_{name}.png" for name in CHANNELS]
 
 
-def _write_chunk(samples: list[Sample], *, folder: Path, size: int, seed: int, visibility: float) -> None:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the processes share the cores already
-    try:
+def _remove_other_samples(folder: Path, step: steps.Step, force: bool) -> None:
+    """Remove samples with other settings, or raise unless `force`; raise for files that are not ours."""
+    if not step.manifest.exists():
+        if (folder / "train.csv").exists():
+            raise UserError(
+                f"{folder} contains files that were not simulated here: choose another folder with "
+                f"--set simulation.name=NAME"
+            )
+    elif not step.matches(force):
+        step.manifest.unlink()
+        for split in kaggle.SUBSETS:
+            shutil.rmtree(folder / split, ignore_errors=True)
+
+
+def _write_chunk(
+    samples: list[PlannedSample], *, folder: Path, size: int, seed: int, visibility: float
+) -> None:
+    compression = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
+    with opencv.single_thread():
         for sample in samples:
             image_HWK = draw_sample(sample, size, seed, visibility)
-            for k, path in enumerate(_paths(folder, sample)):
-                settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
-                _, code = cv2.imencode(".png", np.ascontiguousarray(image_HWK[..., k]), settings)
-                with files.write_atomic(path) as part:
-                    part.write_bytes(code.tobytes())
-    finally:
-        cv2.setNumThreads(threads)
+            for k, path in enumerate(_image_paths(folder, sample)):
+                _, encoded = cv2.imencode(".png", np.ascontiguousarray(image_HWK[..., k]), compression)
+                with files.write_atomic(path) as temporary:
+                    temporary.write_bytes(encoded.tobytes())
 
 
-def _write_tables(folder: Path, samples: list[Sample], seed: int) -> None:
-    rows = sorted(samples, key=lambda sample: sample.id)
-    target = {s.id: " ".join(map(str, s.labels)) for s in rows}
-    usage = {
-        s.id: "Train" if s.split == "train" else "Public" if public_part(s, seed) else "Private" for s in rows
-    }
+def _write_tables(folder: Path, samples: list[PlannedSample], seed: int) -> None:
+    table = pd.DataFrame(
+        {
+            "Id": [sample.id for sample in samples],
+            "Target": [" ".join(map(str, sample.labels)) for sample in samples],
+            "Usage": [_usage(sample, seed) for sample in samples],
+            "Antibody": [sample.antibody for sample in samples],
+        }
+    ).sort_values("Id")
+    is_train = table["Usage"] == "Train"
     tables = {
-        "train.csv": (("Id", "Target"), [(s.id, target[s.id]) for s in rows if s.split == "train"]),
-        "sample_submission.csv": (("Id", "Predicted"), [(s.id, "0") for s in rows if s.split == "test"]),
-        "solution.csv": (
-            ("Id", "Target", "Usage", "Antibody"),
-            [(s.id, target[s.id], usage[s.id], s.antibody) for s in rows],
-        ),
+        "train.csv": table.loc[is_train, ["Id", "Target"]],
+        "sample_submission.csv": table.loc[~is_train, ["Id"]].assign(Predicted="0"),
+        "solution.csv": table,
     }
-    for name, (columns, values) in tables.items():
-        files.write_text(folder / name, pd.DataFrame(values, columns=columns).to_csv(index=False))
+    for name, content in tables.items():
+        files.write_text(folder / name, content.to_csv(index=False))
+
+
+def _usage(sample: PlannedSample, seed: int) -> str:
+    if sample.split == "train":
+        return "Train"
+    return "Public" if is_public(sample, seed) else "Private"

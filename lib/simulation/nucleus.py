@@ -1,9 +1,10 @@
-"""Where proteins of the nucleus show: the rules of labels 0 to 5.
+"""Patterns of proteins in the nucleus: labels 0 to 5.
 
 Source: the Cell Atlas dictionary at proteinatlas.org (nucleoplasm, nuclear membrane, nucleoli, nuclear
-speckles, nuclear bodies) and Thul et al. 2017, Science 356 eaal3321. Every rule takes the field, the
-random numbers of this image, and a style: four numbers in 0-1 that belong to the antibody. It gives an
-(H, W) float32 image in which the structure is about 1 bright.
+speckles, nuclear bodies) and Thul et al. 2017, Science 356 eaal3321.
+
+Every pattern is a function of the field, the random numbers of this image, and a style: four numbers in 0-1
+that belong to the antibody. It returns an (H, W) image of floats, about 1 where the structure is bright.
 """
 
 import numpy as np
@@ -13,24 +14,24 @@ from lib.simulation.field import Field
 
 
 def nucleoplasm(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Fill the nuclei, evenly or finely grained; the nucleoli are spared more or less."""
+    """Fill the nuclei evenly or with a fine grain; nucleoli are more or less dark."""
     grain_HW = field.canvas.noise(rng, 1.6 + 2.5 * style[0])
-    even_HW = 0.72 + (0.04 + 0.2 * style[1]) * grain_HW
-    return field.nucleus_HW * np.maximum(even_HW, 0) * (1 - (0.2 + 0.7 * style[2]) * field.nucleoli_HW)
+    fill_HW = 0.72 + (0.04 + 0.2 * style[1]) * grain_HW
+    return field.nucleus_HW * np.maximum(fill_HW, 0) * (1 - (0.2 + 0.7 * style[2]) * field.nucleoli_HW)
 
 
 def nuclear_membrane(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Draw the rim of the nuclei, with folds, and a weaker fill where the rim lies above and below."""
-    thin = 0.9 + 0.7 * style[0]
-    rim_HW = np.exp(-np.square((field.rim_HW + 0.6) / thin))
+    """Draw the edge of the nuclei with folds, and a weaker fill: the membrane above and below the nucleus."""
+    width = 0.9 + 0.7 * style[0]
+    edge_HW = np.exp(-np.square((field.nucleus_distance_HW + 0.6) / width))
     folds_HW = np.exp(-np.square(field.canvas.noise(rng, 14.0) / 0.07)) * field.nucleus_HW
     uneven_HW = 0.85 + 0.2 * field.canvas.noise(rng, 3.0)
-    whole_HW = rim_HW * np.float32(0.95) + (0.1 + 0.25 * style[1]) * field.nucleus_HW
-    return (whole_HW + 0.35 * style[2] * folds_HW) * uneven_HW * (field.label_HW > 0)
+    membrane_HW = edge_HW * np.float32(0.95) + (0.1 + 0.25 * style[1]) * field.nucleus_HW
+    return (membrane_HW + 0.35 * style[2] * folds_HW) * uneven_HW * (field.cell_number_HW > 0)
 
 
 def nucleoli(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Fill whole nucleoli, at times with a brighter rim, over a weak nucleoplasm."""
+    """Fill whole nucleoli, for some styles with a brighter rim, over a weak nucleoplasm."""
     grain_HW = 0.85 + 0.18 * field.canvas.noise(rng, 2.0)
     body_HW = field.nucleoli_HW
     if style[0] > 0.75:  # rim of the nucleolus: granular component only
@@ -39,28 +40,29 @@ def nucleoli(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.nd
 
 
 def fibrillar_centre(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Put several small spots into every nucleolus."""
+    """Draw several small spots in every nucleolus."""
     nucleoli_M3 = np.concatenate(field.cells.nucleoli)
     count = rng.poisson(2.0 + 4 * style[0], len(nucleoli_M3)) + 1
-    inside = np.repeat(nucleoli_M3, count, axis=0)
-    points = inside[:, :2] + rng.normal(0, 0.42, (len(inside), 2)) * inside[:, 2:]
-    radii = rng.uniform(0.8, 1.3, len(inside)) * (0.9 + 0.5 * style[1])
+    nucleolus = np.repeat(nucleoli_M3, count, axis=0)
+    points = nucleolus[:, :2] + rng.normal(0, 0.42, (len(nucleolus), 2)) * nucleolus[:, 2:]
+    radii = rng.uniform(0.8, 1.3, len(nucleolus)) * (0.9 + 0.5 * style[1])
     dots_HW = field.canvas.dots(points, radii, rng.uniform(0.5, 1.1, len(points)))
     return dots_HW + (0.02 + 0.12 * style[2]) * field.nucleus_HW + 0.1 * style[3] * field.nucleoli_HW
 
 
 def nuclear_speckles(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Scatter 20 to 50 irregular patches between the nucleoli over a nucleoplasm."""
+    """Draw 20 to 50 irregular patches outside the nucleoli, over a nucleoplasm."""
     noise_HW = field.canvas.noise(rng, 3.4 + 1.6 * style[0])
     patches_HW = np.clip((noise_HW - (0.45 + 0.35 * style[1])) * 2.0, 0, 1.3)
-    inner_HW = field.nucleus_HW * (1 - field.nucleoli_HW) * np.clip(-field.rim_HW / 3, 0, 1)
+    interior_HW = np.clip(-field.nucleus_distance_HW / 3, 0, 1)
+    inner_HW = field.nucleus_HW * (1 - field.nucleoli_HW) * interior_HW
     return inner_HW * (patches_HW + 0.12 + 0.15 * style[2])
 
 
 def nuclear_bodies(field: Field, rng: np.random.Generator, style: np.ndarray) -> np.ndarray:
-    """Put a few round, distinct spots into every nucleus, often over a nucleoplasm."""
-    whole = np.isin(field.cells.phase_n, (INTERPHASE, DAUGHTER))
-    count = rng.poisson(1.2 + 9 * style[0] ** 2, field.cells.count) * whole
+    """Draw a few round, distinct spots in every nucleus, often over a nucleoplasm."""
+    has_nucleus = np.isin(field.cells.phase_n, (INTERPHASE, DAUGHTER))
+    count = rng.poisson(1.2 + 9 * style[0] ** 2, field.cells.count) * has_nucleus
     cell = np.repeat(np.arange(field.cells.count), count)
     depth = 0.85 * np.sqrt(rng.uniform(size=len(cell)))
     points = field.cells.at(cell, rng.uniform(0, 2 * np.pi, len(cell)), depth, inner=True)

@@ -1,34 +1,32 @@
-"""The rules of all 28 labels in Kaggle's order, and what a whole protein looks like."""
+"""The patterns of all 28 classes in Kaggle's order, and their combination into the stain of one protein."""
 
 import numpy as np
 
 from lib.labels import CLASSES
-from lib.simulation import cytoskeleton as fibres
-from lib.simulation import nucleus as nuclear
-from lib.simulation import organelles as organelles
+from lib.simulation import cytoskeleton, nucleus, organelles
 from lib.simulation.field import Field
 
-RULES = (
-    nuclear.nucleoplasm,
-    nuclear.nuclear_membrane,
-    nuclear.nucleoli,
-    nuclear.fibrillar_centre,
-    nuclear.nuclear_speckles,
-    nuclear.nuclear_bodies,
+PATTERNS = (
+    nucleus.nucleoplasm,
+    nucleus.nuclear_membrane,
+    nucleus.nucleoli,
+    nucleus.fibrillar_centre,
+    nucleus.nuclear_speckles,
+    nucleus.nuclear_bodies,
     organelles.endoplasmic_reticulum,
     organelles.golgi,
     organelles.peroxisomes,
     organelles.endosomes,
     organelles.lysosomes,
-    fibres.intermediate_filaments,
-    fibres.actin_filaments,
-    fibres.focal_adhesions,
-    fibres.microtubules,
-    fibres.microtubule_ends,
-    fibres.cytokinetic_bridge,
-    fibres.mitotic_spindle,
-    fibres.organizing_centre,
-    fibres.centrosome,
+    cytoskeleton.intermediate_filaments,
+    cytoskeleton.actin_filaments,
+    cytoskeleton.focal_adhesions,
+    cytoskeleton.microtubules,
+    cytoskeleton.microtubule_ends,
+    cytoskeleton.cytokinetic_bridge,
+    cytoskeleton.mitotic_spindle,
+    cytoskeleton.organizing_centre,
+    cytoskeleton.centrosome,
     organelles.lipid_droplets,
     organelles.plasma_membrane,
     organelles.cell_junctions,
@@ -40,26 +38,27 @@ RULES = (
 )
 
 DIVIDING = (CLASSES.index("Cytokinetic bridge"), CLASSES.index("Mitotic spindle"))
-FAINT = 0.12  # brightness of the cells in which a label does not show
+NEGATIVE = 0.12  # relative brightness of the cells that do not show a pattern
 
 
-def protein(
-    field: Field, labels: tuple[int, ...], weights: np.ndarray, styles: np.ndarray, active: float,
-    spread: float, seed: tuple[int, ...],
+def draw_protein(
+    field: Field, labels: tuple[int, ...], weights: np.ndarray, styles: np.ndarray,
+    positive_fraction: float, brightness_std: float, seed: tuple[int, ...],
 ) -> np.ndarray:  # fmt: skip
-    """Draw where one protein is in a field: the sum of the rules of its labels.
+    """Draw the stain of one protein: the weighted sum of the patterns of its labels.
 
     Parameters
     ----------
+    field : Field
     labels : tuple of int
         Class numbers 0-27.
     weights : ndarray of shape (labels,)
-        How bright each label is.
+        Brightness of each pattern.
     styles : ndarray of shape (labels, 4)
-        Particulars of the pattern, 0-1.
-    active : float
-        Share of the cells in which a label shows, drawn for each label anew.
-    spread : float
+        Parameters of each pattern, 0-1.
+    positive_fraction : float
+        Fraction of the cells that show a pattern; these cells are drawn independently for each label.
+    brightness_std : float
         Standard deviation of the logarithm of the cells' brightness.
     seed : tuple of int
         Of the random numbers.
@@ -72,10 +71,11 @@ def protein(
     green_HW = np.zeros_like(field.cell_HW)
     for label, weight, style in zip(labels, weights, styles, strict=True):
         rng = np.random.default_rng([*seed, 100 + label])
-        own = rng.lognormal(0, spread, field.cells.count)
-        own[rng.uniform(size=len(own)) > active] *= FAINT
-        if label in DIVIDING:  # the few cells that divide are those that show it
-            own[:] = 1
-        shown_HW = field.per_cell(np.append(own.mean(), own).astype(np.float32))
-        green_HW += np.float32(weight) * shown_HW * RULES[label](field, rng, style).astype(np.float32)
+        brightness = rng.lognormal(0, brightness_std, field.cells.count)
+        brightness[rng.uniform(size=len(brightness)) > positive_fraction] *= NEGATIVE
+        if label in DIVIDING:  # shown by the few cells that divide, and by all of them
+            brightness[:] = 1
+        brightness_HW = field.per_cell(np.append(brightness.mean(), brightness).astype(np.float32))
+        pattern_HW = PATTERNS[label](field, rng, style).astype(np.float32)
+        green_HW += np.float32(weight) * brightness_HW * pattern_HW
     return green_HW

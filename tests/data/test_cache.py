@@ -1,4 +1,7 @@
+"""Cached rows are the resized images, and only what is missing or changed is built again."""
+
 import dataclasses
+import pickle
 import shutil
 from collections import namedtuple
 
@@ -40,7 +43,7 @@ def test_several_processes_give_the_same_bytes(raw, tmp_path):
     assert len(contents(tmp_path / "one")) == 3  # 8 + 8 + 4 rows
 
 
-def test_only_missing_shards_are_made(raw, tmp_path, monkeypatch):
+def test_only_missing_shards_are_built(raw, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     build(raw, folder)
     whole = contents(folder)
@@ -67,15 +70,15 @@ def test_changed_images_change_only_their_shard(raw, tmp_path):
     folder = tmp_path / "cache"
     build(raw, folder)
     before = {p.name: p.stat().st_mtime_ns for p in (folder / "train_16").glob("*.npy")}
-    prints = cache.ShardedArray(folder / "train_16").fingerprint()
+    fingerprint = cache.ShardedArray(folder / "train_16").fingerprint()
     write_sample(raw, "train", "a09", seed=777)
     build(raw, folder)
     after = {p.name: p.stat().st_mtime_ns for p in (folder / "train_16").glob("*.npy")}
     assert [name for name in before if before[name] != after[name]] == ["00001.npy"]
-    assert cache.ShardedArray(folder / "train_16").fingerprint() != prints
+    assert cache.ShardedArray(folder / "train_16").fingerprint() != fingerprint
 
 
-def test_all_bad_images_are_found_in_one_pass_and_mended_ones_forgotten(raw, tmp_path):
+def test_all_bad_images_are_found_in_one_pass_and_fixed_ones_forgotten(raw, tmp_path):
     folder = tmp_path / "cache"
     (raw / "train" / "a02_red.png").unlink()
     (raw / "train" / "a15_blue.png").write_bytes(b"")
@@ -83,35 +86,15 @@ def test_all_bad_images_are_found_in_one_pass_and_mended_ones_forgotten(raw, tmp
     bad = build(raw, folder)
     assert [(image.file, image.reason) for image in bad] == [
         ("a02_red.png", "is missing"),
-        ("a15_green.png", "is no PNG file"),
+        ("a15_green.png", "is not a PNG file"),
         ("a15_blue.png", "is empty"),
     ]
-    assert build(raw, folder) == bad, "known without another look"
+    assert build(raw, folder) == bad, "known without decoding them again"
     array = cache.ShardedArray(folder / "train_16")
     assert not array[2].any() and not array[15].any() and array[3].any()
     write_sample(raw, "train", "a02", seed=2)
     assert [image.id for image in build(raw, folder)] == ["a15", "a15"]
     assert cache.ShardedArray(folder / "train_16")[2].any()
-
-
-def test_bad_images_stop_the_stage_unless_allowed(tmp_path, capsys):
-    bad = [
-        kaggle.BadImage("train", "a", "a_red.png", "is empty"),
-        kaggle.BadImage("train", "a", "a_blue.png", "is empty"),
-        kaggle.BadImage("test", "t", "t_red.png", "is missing"),
-    ]
-    listed = tmp_path / "bad_images.csv"
-    with pytest.raises(UserError) as refusal:
-        kaggle.refuse_bad_images(bad, listed, allowed=1)
-    assert str(refusal.value) == (
-        f"2 samples have bad images, first train/a_red.png is empty; all 3 files are listed in {listed}: "
-        f"mend them, or go on without these samples with --set data.max_bad_images=2"
-    )
-    assert listed.read_text().splitlines()[1] == "train,a,a_red.png,is empty"
-    kaggle.refuse_bad_images(bad, listed, allowed=2)
-    assert "going on without 2 samples" in capsys.readouterr().err
-    kaggle.refuse_bad_images([], listed, allowed=0)
-    assert not listed.exists()
 
 
 def test_statistics_are_those_of_all_pixels(raw, tmp_path):
@@ -121,46 +104,72 @@ def test_statistics_are_those_of_all_pixels(raw, tmp_path):
     pixels = np.concatenate([array[row].reshape(-1, 4) for row in rows]).astype(float)
     statistics = array.channel_statistics(rows)
     np.testing.assert_allclose(statistics["mean"], pixels.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(statistics["deviation"], pixels.std(axis=0), atol=1e-3)
+    np.testing.assert_allclose(statistics["std"], pixels.std(axis=0), atol=1e-3)
 
 
-def test_other_settings_sources_and_ids_are_refused(raw, tmp_path):
+def test_other_settings_sources_and_ids_are_not_mixed(raw, tmp_path):
     folder = tmp_path / "cache"
     build(raw, folder)
-    with pytest.raises(
-        UserError, match=r"train_16: the array there was made with data.shard_rows=8, not 4: "
-    ):
-        build(raw, folder, shard_rows=4)
-    with pytest.raises(UserError, match=r"with rows=20, not 19"):
-        build(raw, folder, ids=IDS[1:])
-    with pytest.raises(UserError, match=r"from another list of ids"):
-        build(raw, folder, ids=IDS[::-1])
+    before = contents(folder)
     shutil.copytree(raw, tmp_path / "copy")
-    with pytest.raises(UserError, match=r"made with source="):
-        build(tmp_path / "copy", folder)
+    for source, changes, difference in (
+        (raw, dict(shard_rows=4), "data.shard_rows=8, not 4"),
+        (raw, dict(ids=IDS[1:]), "rows=20, not 19"),
+        (raw, dict(ids=IDS[::-1]), "different list of ids"),
+        (tmp_path / "copy", {}, f"source={raw}, not {tmp_path / 'copy'}"),
+    ):
+        with pytest.raises(UserError) as error:
+            build(source, folder, **changes)
+        message = str(error.value)
+        assert str(folder / "train_16") in message and difference in message
+        assert "--force" in message and "--work FOLDER" in message
+    assert contents(folder) == before
     build(raw, folder, shard_rows=4, force=True)
     assert len(contents(folder)) == 5
 
 
-def test_a_full_disk_is_said_before_the_first_shard(raw, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("free", "fits"), [(4 * 20 * 64 * 64, "data.sizes=64 training.size=64"), (100, None)]
+)
+def test_a_full_disk_is_reported_before_the_first_shard(raw, tmp_path, monkeypatch, free, fits):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage(0, 0, 4 * 20 * 64 * 64))
-    with pytest.raises(UserError) as refusal:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage(0, 0, free))
+    with pytest.raises(UserError) as error:
         build(raw, tmp_path / "cache", sizes=(256,))
-    assert str(refusal.value) == (
-        f"{tmp_path / 'cache'}: arrays with data.sizes=256 need 5.2 MB more, 327.7 kB are free: "
-        f"--set data.sizes=64 training.size=64 would fit, or name a larger disk with --work FOLDER"
+    message = str(error.value)
+    assert all(
+        word in message for word in (str(tmp_path / "cache"), "data.sizes=256", "5.2 MB", "--work FOLDER")
     )
+    assert cache.format_bytes(free) in message and (fits or "") in message
+    assert ("training.size" in message) == bool(fits)
     assert contents(tmp_path / "cache") == {}
 
 
-def test_an_array_that_is_not_there_or_not_whole_names_its_maker(raw, tmp_path):
+def test_an_array_that_is_missing_or_incomplete_names_the_script(raw, tmp_path):
     with pytest.raises(UserError, match=r"array.json is missing: run `python 00_prepare.py` first"):
         cache.ShardedArray(tmp_path / "train_16")
     build(raw, tmp_path)
     (tmp_path / "train_16" / "00001.json").unlink()
-    with pytest.raises(UserError, match=r"train_16 is not complete: run `python 00_prepare.py` again"):
+    with pytest.raises(UserError, match=r"train_16 is incomplete: run `python 00_prepare.py` again"):
         cache.ShardedArray(tmp_path / "train_16")
+
+
+def test_an_array_travels_to_other_processes_without_its_rows(raw, tmp_path):
+    build(raw, tmp_path)
+    array = cache.ShardedArray(tmp_path / "train_16")
+    empty = len(pickle.dumps(array))
+    row_HWK = np.array(array[9])
+    assert len(pickle.dumps(array)) == empty
+    copy = pickle.loads(pickle.dumps(array))
+    assert np.array_equal(copy[9], row_HWK) and not copy[9].flags.writeable
+    assert copy.fingerprint() == array.fingerprint()
+
+
+def test_shards_are_listed_with_rows_and_fingerprints(raw, tmp_path):
+    build(raw, tmp_path)
+    shards = cache.ShardedArray(tmp_path / "train_16").shards()
+    assert [rows for rows, _ in shards] == [range(8), range(8, 16), range(16, 20)]
+    assert len({fingerprint for _, fingerprint in shards}) == 3
 
 
 def test_images_need_not_be_square_or_512(tmp_path):

@@ -1,11 +1,16 @@
+"""Every class keeps its share in every subset and fold, and the same seed gives the same bytes."""
+
+import hashlib
+
 import numpy as np
 import pytest
+from iterstrat.ml_stratifiers import IterativeStratification
 
 from lib.config import Split
 from lib.data import kaggle, splits
-from lib.data.sample_index import Index
+from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
-from lib.labels import target_matrix
+from lib.labels import CLASSES, target_matrix
 from lib.simulation.antibodies import label_sets
 from tests.conftest import REAL, needs_real
 
@@ -22,81 +27,176 @@ def random_truth(samples=1500, seed=0):
     return target_matrix([sets[number] for number in chosen])
 
 
-def worst_deviation(truth_NC, split, shares):
-    """Largest deviation from proportional, in units of what is allowed: one sample or 5 %."""
-    worst = 0.0
-    for subset, share in shares.items():
-        wanted_C = truth_NC.sum(axis=0) * share
-        found_C = truth_NC[(split["subset"] == subset).to_numpy()].sum(axis=0)
-        worst = max(worst, (np.abs(found_C - wanted_C) / np.maximum(1, 0.05 * wanted_C)).max())
-    return worst
-
-
 def ids_of(truth_NC):
     return [f"s{row}" for row in range(len(truth_NC))]
 
 
-def test_every_class_keeps_its_share():
-    truth_NC = random_truth()
-    split = splits.make_split(ids_of(truth_NC), truth_NC, Split(validation=0.2, holdout=0.2))
-    assert list(split["id"]) == ids_of(truth_NC)
-    assert worst_deviation(truth_NC, split, {"train": 0.6, "validation": 0.2, "holdout": 0.2}) < 1.5
-    counts = splits.count_classes(truth_NC, split)
-    assert (counts.sum(axis=1).to_numpy() == truth_NC.sum(axis=0)).all()
+def split_of(truth_NC, **settings):
+    return splits.make_split(ids_of(truth_NC), truth_NC, Split(**settings))
+
+
+def worst_excess(truth_NC, name_N, shares):
+    """Return the largest error of a count, in units of what is allowed: one sample or 5 %."""
+    worst = 0.0
+    for name, share in shares.items():
+        expected_C = truth_NC.sum(axis=0) * share
+        observed_C = truth_NC[(name_N == name).to_numpy()].sum(axis=0)
+        worst = max(worst, (np.abs(observed_C - expected_C) / np.maximum(1, 0.05 * expected_C)).max())
+    return worst
+
+
+def stratify(truth_NC, ratios, seed):
+    """Return the number of the part that each sample is assigned, as published: shuffle, then stratify."""
+    random = np.random.RandomState(seed)
+    order = random.permutation(len(truth_NC))
+    numbers = np.empty(len(truth_NC), dtype=int)
+    numbers[order] = IterativeStratification(truth_NC[order], np.array(ratios) / np.sum(ratios), random)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("settings", "digest"),
+    [
+        (dict(), "864ffaf57010"),
+        (dict(validation=0.2, holdout=0.2), "ff996e37968d"),
+        (dict(validation=0.1, holdout=0.1, seed=3), "2fcd17d9d26a"),
+        (dict(folds=2), "9490dffb2e0a"),
+        (dict(folds=4, holdout=0.2, seed=7), "430d2224e42b"),
+    ],
+)
+def test_the_bytes_of_a_split_never_change(settings, digest):
+    truth_NC = target_matrix([(row % 5, 5 + row % 3) if row % 2 else (row % 7,) for row in range(60)])
+    csv = split_of(truth_NC, **settings).to_csv(index=False)
+    assert hashlib.sha1(csv.encode()).hexdigest()[:12] == digest
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_single_split_is_one_draw(seed):
+    truth_NC = random_truth(200)
+    split = split_of(truth_NC, validation=0.2, holdout=0.1, seed=seed)
+    numbers = stratify(truth_NC, [1 - 0.2 - 0.1, 0.2, 0.1], seed)
+    assert split["subset"].tolist() == np.array(["train", "validation", "holdout"])[numbers].tolist()
     assert set(split["fold"]) == {-1}
 
 
-def test_seed_and_nothing_else_decides():
+@pytest.mark.parametrize("holdout", [0.0, 0.2])
+def test_folds_are_drawn_from_what_the_holdout_leaves(holdout):
+    truth_NC = random_truth(200)
+    split = split_of(truth_NC, folds=3, holdout=holdout, seed=5)
+    subset_N = np.zeros(200, int) if holdout == 0 else stratify(truth_NC, [1 - holdout, holdout], 5)
+    assert split["subset"].tolist() == np.array(["train", "holdout"])[subset_N].tolist()
+    rest = subset_N == 0
+    assert split["fold"][rest].tolist() == stratify(truth_NC[rest], [1, 1, 1], 6).tolist()
+
+
+def test_every_class_keeps_its_share():
     truth_NC = random_truth()
-    first, again, other = (
-        splits.make_split(ids_of(truth_NC), truth_NC, Split(seed=seed)) for seed in (3, 3, 4)
-    )
+    split = split_of(truth_NC, validation=0.2, holdout=0.2)
+    assert list(split["id"]) == ids_of(truth_NC)
+    shares = {"train": 0.6, "validation": 0.2, "holdout": 0.2}
+    assert worst_excess(truth_NC, split["subset"], shares) < 1.5
+    assert set(split["subset"]) == set(shares)
+
+
+def test_every_sample_is_in_one_fold_or_the_holdout():
+    truth_NC = random_truth()
+    split = split_of(truth_NC, folds=4, holdout=0.1)
+    assert list(split["id"]) == ids_of(truth_NC)
+    assert set(split["subset"]) == {"train", "holdout"}
+    assert set(split.loc[split["subset"] == "holdout", "fold"]) == {-1}
+    assert set(split.loc[split["subset"] == "train", "fold"]) == {0, 1, 2, 3}
+    assert worst_excess(truth_NC, split["subset"], {"holdout": 0.1}) < 1.5
+    assert worst_excess(truth_NC, split["fold"], dict.fromkeys(range(4), 0.9 / 4)) < 1.5
+
+
+def test_without_a_holdout_every_sample_is_in_a_fold():
+    truth_NC = random_truth(100)
+    split = split_of(truth_NC, folds=5)
+    assert set(split["subset"]) == {"train"} and set(split["fold"]) == set(range(5))
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_the_seed_alone_decides(folds):
+    truth_NC = random_truth(300)
+    first, again, other = (split_of(truth_NC, folds=folds, seed=seed) for seed in (3, 3, 4))
     assert first.equals(again) and not first.equals(other)
 
 
-def test_folds_take_turns_as_validation():
-    truth_NC = random_truth()
-    made = [
-        splits.make_split(ids_of(truth_NC), truth_NC, Split(folds=4, fold=fold, holdout=0.1))
-        for fold in range(4)
-    ]
-    for fold, split in enumerate(made):
-        assert split["fold"].equals(made[0]["fold"]), "the folds are the same whichever is validation"
-        assert set(split.loc[split["subset"] == "validation", "fold"]) == {fold}
-        assert set(split.loc[split["subset"] == "holdout", "fold"]) == {-1}
-    assert sum((split["subset"] == "validation").sum() for split in made) == (made[0]["fold"] >= 0).sum()
+def test_the_share_of_the_validation_subset_is_unused_with_folds():
+    truth_NC = random_truth(100)
+    assert split_of(truth_NC, folds=3).equals(split_of(truth_NC, folds=3, validation=0.7))
 
 
-def test_too_few_samples_are_refused():
-    truth_NC = random_truth(1)
-    with pytest.raises(UserError, match=r"1 samples are too few for the split: the .* subset would be empty"):
-        splits.make_split(["a"], truth_NC, Split(validation=0.2))
+@pytest.mark.parametrize(
+    ("samples", "settings", "empty"),
+    [
+        (0, dict(), "train"),
+        (1, dict(), "the validation subset"),
+        (3, dict(holdout=0.2), "the validation subset"),
+        (0, dict(folds=3), "train"),
+        (2, dict(folds=3), "fold"),
+        (1, dict(folds=3, holdout=0.2), "the holdout subset"),
+        (3, dict(folds=3, holdout=0.2), "fold 2"),
+    ],
+)
+def test_too_few_samples_are_rejected(samples, settings, empty):
+    truth_NC = np.zeros((samples, 28), bool)
+    truth_NC[:, 0] = True
+    with pytest.raises(UserError) as error:
+        split_of(truth_NC, **settings)
+    assert f"{samples} samples are too few" in str(error.value) and empty in str(error.value)
+    assert "split.folds" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_as_many_folds_as_samples_is_the_limit():
+    truth_NC = target_matrix([(0,), (0,), (0,)])
+    assert sorted(split_of(truth_NC, folds=3)["fold"]) == [0, 1, 2]
+
+
+def test_counts_are_of_the_subsets_that_exist():
+    truth_NC = random_truth(200)
+    for settings, subsets in (
+        (dict(), ["train", "validation"]),
+        (dict(holdout=0.2), ["train", "validation", "holdout"]),
+        (dict(folds=3, holdout=0.2), ["train", "holdout"]),
+        (dict(folds=3), ["train"]),
+    ):
+        split = split_of(truth_NC, **settings)
+        counts = splits.count_classes(truth_NC, split)
+        assert list(counts.columns) == subsets and list(counts.index) == list(CLASSES)
+        assert (counts.sum(axis=1).to_numpy() == truth_NC.sum(axis=0)).all()
+        in_train_N = (split["subset"] == "train").to_numpy()
+        assert counts.loc["Cytosol", "train"] == truth_NC[in_train_N, 25].sum()
 
 
 def test_rare_class_filter_by_hand():
-    # class 2 in one of five samples: below 0.3, and its sample goes although it carries class 0 too
-    truth_NC = target_matrix([(0,), (0, 1), (1,), (0, 2), (1,)])
+    # class 2 is in one of five samples, below 0.3: its sample goes, although it carries class 0 too
+    targets = [(0,), (0, 1), (1,), (0, 2), (1,)]
+    truth_NC = target_matrix(targets)
     classes = splits.frequent_classes(truth_NC, 0.3)
     assert classes.tolist() == [0, 1]
     assert splits.without_rare(truth_NC, classes).tolist() == [True, True, True, False, True]
-    index = Index(list("abcde"), [(0,), (0, 1), (1,), (0, 2), (1,)], [])
-    chosen, rows = splits.choose(index, {"b"}, Split(rare_class_minimum=0.3))
-    assert chosen.tolist() == [0, 1] and rows.tolist() == [0, 2, 4]
+    selected, rows = splits.select_samples(
+        SampleIndex(list("abcde"), targets, []), {"b"}, Split(rare_class_minimum=0.3)
+    )
+    assert selected.tolist() == [0, 1] and rows.tolist() == [0, 2, 4]
     assert splits.frequent_classes(truth_NC, 0.0).tolist() == list(range(28))
+    assert splits.frequent_classes(truth_NC, 0.2).tolist() == [0, 1, 2], "the minimum itself is kept"
 
 
-def test_varied_rows_show_new_classes_first():
+def test_diverse_rows_show_new_classes_first():
     truth_NC = target_matrix([(0,), (0,), (0, 1), (2,), (0,)])
-    assert splits.varied_rows(truth_NC, 3) == [0, 2, 3]
-    assert splits.varied_rows(truth_NC, 9) == [0, 2, 3, 1, 4]
+    assert splits.diverse_rows(truth_NC, 3) == [0, 2, 3]
+    assert splits.diverse_rows(truth_NC, 9) == [0, 2, 3, 1, 4]
 
 
 @needs_real
-def test_real_labels_filter_as_hoogenboom_did():
+def test_real_labels_are_filtered_as_hoogenboom_did():
     ids, targets = kaggle.read_labels(REAL / "kaggle_labels")
-    truth_NC = target_matrix(targets)
-    assert truth_NC.sum(axis=0).tolist() == list(KAGGLE_COUNTS)
-    classes, rows = splits.choose(Index(ids, targets, []), set(), Split(rare_class_minimum=0.01))
+    assert target_matrix(targets).sum(axis=0).tolist() == list(KAGGLE_COUNTS)
+    classes, rows = splits.select_samples(
+        SampleIndex(ids, targets, []), set(), Split(rare_class_minimum=0.01)
+    )
     assert (len(rows), len(classes)) == (30560, 21)
     assert sorted(set(range(28)) - set(classes.tolist())) == [8, 9, 10, 15, 17, 20, 27]
 
@@ -105,14 +205,14 @@ def test_real_labels_filter_as_hoogenboom_did():
 @pytest.mark.parametrize(
     ("settings", "shares"),
     [
-        (Split(validation=0.2, holdout=0.2), {"train": 0.6, "validation": 0.2, "holdout": 0.2}),
-        (Split(validation=0.2), {"train": 0.8, "validation": 0.2}),
-        (Split(folds=5), {"train": 0.8, "validation": 0.2}),
+        (dict(validation=0.2, holdout=0.2), {"train": 0.6, "validation": 0.2, "holdout": 0.2}),
+        (dict(validation=0.2), {"train": 0.8, "validation": 0.2}),
+        (dict(folds=5), dict.fromkeys(range(5), 0.2)),
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_real_classes_keep_their_share(settings, shares, seed):
-    ids, targets = kaggle.read_labels(REAL / "kaggle_labels")
+    _, targets = kaggle.read_labels(REAL / "kaggle_labels")
     truth_NC = target_matrix(targets)
-    split = splits.make_split(ids, truth_NC, Split(**{**vars(settings), "seed": seed}))
-    assert worst_deviation(truth_NC, split, shares) < 1
+    split = split_of(truth_NC, seed=seed, **settings)
+    assert worst_excess(truth_NC, split["fold" if "folds" in settings else "subset"], shares) < 1

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data.sample_index import Index
+from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation import external_scores, predictions
 
-INDEX = Index([f"a{row}" for row in range(6)], [(0,)] * 6, [f"t{row}" for row in range(4)])
+INDEX = SampleIndex([f"a{row}" for row in range(6)], [(0,)] * 6, [f"t{row}" for row in range(4)])
 SUBSETS = {"train": ["a0", "a1", "a2"], "validation": ["a3", "a4"], "holdout": ["a5"], "test": INDEX.test_ids}
 IDS = [*INDEX.train_ids, *INDEX.test_ids]
 
@@ -26,7 +26,7 @@ def loaded(folder, subset):
     return predictions.load(folder / "mine" / f"{subset}.npz")
 
 
-def test_a_csv_becomes_a_predictor_by_id(tmp_path):
+def test_a_csv_file_becomes_a_predictor_by_id(tmp_path):
     scores_NC, order = scores(), np.random.default_rng(1).permutation(len(IDS))
     path = write_csv(tmp_path / "all.csv", scores_NC[order], [IDS[row] for row in order])
     counts = external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
@@ -36,7 +36,7 @@ def test_a_csv_becomes_a_predictor_by_id(tmp_path):
     assert loaded(tmp_path, "test").probabilities_NC == pytest.approx(scores_NC[6:])
 
 
-def test_classes_by_name_and_not_all_of_them_and_no_training_samples(tmp_path):
+def test_some_classes_by_name_or_number_without_training_samples(tmp_path):
     scores_NC = scores(columns=2)[3:]
     path = write_csv(tmp_path / "s.csv", scores_NC, IDS[3:], ["Cytosol", "0"], name="image_id")
     assert "train" not in external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
@@ -84,6 +84,14 @@ def bad_ids(folder):
     return [folder / "s.npy"]
 
 
+def other_classes(folder):
+    half = len(IDS) // 2
+    return [
+        write_csv(folder / "s.csv", scores()[:half], IDS[:half]),
+        write_csv(folder / "t.csv", scores(columns=2)[half:], IDS[half:]),
+    ]
+
+
 def no_array(folder):
     (folder / "s.npy").write_bytes(b"no")
     return [folder / "s.npy"]
@@ -94,35 +102,43 @@ def csv(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "pieces"),
     [
-        (lambda folder: [folder / "s.csv"], "s.csv is missing: expected a CSV or npy file of scores"),
-        (csv(scores(), name="sample"), "s.csv has no column of ids; expected one of id, Id"),
-        (csv(scores(columns=1), columns=["28"]), "s.csv: column '28' is none of the 28 classes"),
-        (csv(scores()[:9], IDS[:9]), "s.csv: no scores for 1 of the 4 ids of test, t3 for one"),
-        (csv(scores(), [*IDS[:-1], "a0"]), "s.csv holds the id a0 twice"),
-        (lambda folder: 2 * csv(scores())(folder), "s.csv hold the id a0 twice"),
-        (csv(np.full((10, 28), "x")), "s.csv, class 0: expected numbers"),
-        (bad_value, "s.csv, id a4, class 7: 1.5 is no probability in [0, 1]"),
-        (bad_shape, "s.npy has shape (3, 27), expected (samples, 28)"),
-        (bad_rows, "s.npy has 5 rows, neither the 6 of train.csv nor the 4 of sample_submission.csv"),
-        (bad_ids, "s.npy has 5 rows, "),
-        (no_array, "s.npy is no npy file of numbers"),
+        (lambda folder: [folder / "s.csv"], ("missing", "CSV or npy")),
+        (csv(scores(), name="sample"), ("column of ids", "id, Id")),
+        (csv(scores(columns=1), columns=["28"]), ("'28'", "0-27")),
+        (csv(scores(columns=2), columns=["0", "Nucleoplasm"]), ("one column for each class",)),
+        (csv(scores()[:9], IDS[:9]), ("1 of the 4 ids of test", "t3")),
+        (csv(scores(), [*IDS[:-1], "a0"]), ("a0 twice", "once")),
+        (lambda folder: 2 * csv(scores())(folder), ("a0 twice", "once")),
+        (csv(np.full((10, 28), "x")), ("class 0", "numbers")),
+        (bad_value, ("id a4", "class 7", "1.5", "[0, 1]")),
+        (other_classes, ("t.csv", "same classes")),
+        (bad_shape, ("(3, 27)", "(samples, 28)")),
+        (bad_rows, ("5 rows", "6 of train.csv", "4 of sample_submission.csv", "s.txt")),
+        (bad_ids, ("5 rows", "s.txt", "2 ids")),
+        (no_array, ("not an npy file",)),
     ],
 )
-def test_bad_files_are_one_line(tmp_path, make, message):
-    with pytest.raises(UserError) as refusal:
+def test_invalid_files_are_one_line_errors(tmp_path, make, pieces):
+    with pytest.raises(UserError) as error:
         external_scores.add(tmp_path, "mine", make(tmp_path), INDEX, SUBSETS)
-    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
+    assert all(piece in str(error.value) for piece in (str(tmp_path / "s."), *pieces))
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_predictor_of_the_run_is_not_overwritten(tmp_path):
+def test_only_external_predictors_are_overwritten(tmp_path):
     path = write_csv(tmp_path / "s.csv", scores())
-    (tmp_path / "baseline").mkdir()
-    with pytest.raises(UserError, match="--add baseline: the run has a predictor of that name; give another"):
+    predictions.Predictor("network", "baseline").write(tmp_path / "baseline")
+    with pytest.raises(UserError, match=r"--add baseline: .*choose another name"):
         external_scores.add(tmp_path, "baseline", [path], INDEX, SUBSETS)
-    with pytest.raises(UserError, match=r"--add \.\./x: expected a name of letters"):
-        external_scores.add(tmp_path, "../x", [path], INDEX, SUBSETS)
-    for _ in range(2):  # its own it is
-        external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
+    for name, paths in (("../x", [path]), ("mine", [])):
+        with pytest.raises(UserError, match=rf"--add {name}: expected a name of letters.* files of scores"):
+            external_scores.add(tmp_path, name, paths, INDEX, SUBSETS)
+    external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
+    write_csv(tmp_path / "s.csv", scores(seed=1))
+    external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
+    assert loaded(tmp_path, "test").probabilities_NC == pytest.approx(scores(seed=1)[6:])
+    about = predictions.Predictor.read(tmp_path / "mine")
+    assert (about.kind, about.files) == ("external", [str(path)])

@@ -2,94 +2,149 @@ import numpy as np
 import pytest
 
 from lib import files
-from lib.data import sample_index
-from lib.data.sample_index import Index
+from lib.data import run_data
+from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation import merge_runs, predictions
-from lib.evaluation.predictions import PredictionTable
+from lib.evaluation.predictions import PredictionTable, Predictor
 
-INDEX = Index([f"a{row}" for row in range(6)], [(0,)] * 6, ["t0", "t1"])
+INDEX = SampleIndex([f"a{row}" for row in range(6)], [(0,)] * 6, ["t0", "t1"])
+SPLIT = ("train,-1", "validation,-1", "train,-1", "validation,-1", "train,-1", "holdout,-1")
+FOLDS = ("train,0", "train,1", "train,0", "train,1", "train,0", "holdout,-1")
 
 
-def write_run(folder, subset_of, value, classes=(0, 1)):
-    """A run whose one predictor says `value` of everything."""
-    rows = [f"{sample},{subset},-1" for sample, subset in subset_of.items()]
+def write_run(folder, value, split=SPLIT, classes=(0, 1), names=("baseline",)):
+    """Write a run whose predictors predict the same probability for everything."""
+    rows = [f"{sample},{place}" for sample, place in zip(INDEX.train_ids, split, strict=True)]
     files.write_text(folder / "split.csv", "\n".join(["id,subset,fold", *rows]) + "\n")
-    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {}})
-    for subset in ("train", "validation", "holdout", "test"):
-        ids = INDEX.test_ids if subset == "test" else [s for s in subset_of if subset_of[s] == subset]
-        if ids:
-            table = PredictionTable(ids, np.full((len(ids), 28), value, np.float32))
-            predictions.save(folder / "predictions" / "baseline" / f"{subset}.npz", table)
+    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {"32": [{}]}})
+    for name in names:
+        for subset, ids in ids_of(folder).items():
+            table = PredictionTable(ids[::-1], np.full((len(ids), 28), value, np.float32))
+            predictions.save(folder / "predictions" / name / f"{subset}.npz", table)
+        Predictor("network", name).write(folder / "predictions" / name)
     return folder
 
 
-def split(*validation, holdout=("a5",)):
-    names = dict.fromkeys(INDEX.train_ids, "train")
-    return names | dict.fromkeys(validation, "validation") | dict.fromkeys(holdout, "holdout")
-
-
 def ids_of(folder):
-    subsets = sample_index.read_subsets(folder / "split.csv", INDEX)
-    return {name: [INDEX.train_ids[row] for row in rows] for name, rows in subsets.items()} | {
-        "test": ["t0", "t1"]
-    }
+    subsets, _ = run_data.read_split(folder / "split.csv", INDEX)
+    labelled = {name: [INDEX.train_ids[row] for row in rows] for name, rows in subsets.items()}
+    return labelled | {"test": INDEX.test_ids}
 
 
-def joined(tmp_path, runs):
-    folder = tmp_path / "joined"
-    merge_runs.begin(runs, folder, INDEX)
+def merge(folder, runs):
+    """Merge runs; return the names of the predictors."""
+    merge_runs.start(runs, folder)
+    return merge_runs.merge(runs, folder / "predictions", ids_of(folder))
+
+
+@pytest.mark.parametrize("split", [SPLIT, FOLDS])
+def test_a_merged_predictor_is_the_mean_in_every_subset(tmp_path, split):
+    runs = [
+        write_run(tmp_path / name, value, split)
+        for name, value in (("one", 0.1), ("two", 0.4), ("three", 0.7))
+    ]
+    folder = tmp_path / "merged"
+    assert merge(folder, runs) == ["baseline"]
     ids = ids_of(folder)
-    assert merge_runs.join(runs, folder / "predictions", ids) == ["baseline"]
-    return ids, {s: predictions.load(folder / f"predictions/baseline/{s}.npz") for s in ids}
+    assert ids == ids_of(runs[0]) and set(ids) == (
+        {"validation", "holdout", "test"} | ({"train"} if split is SPLIT else set())
+    )
+    for subset, wanted in ids.items():
+        table = predictions.load(folder / "predictions" / "baseline" / f"{subset}.npz")
+        assert table.ids == wanted and table.probabilities_NC == pytest.approx(0.4)
+    assert Predictor.read(folder / "predictions" / "baseline") == Predictor(
+        "merged", runs=["one", "two", "three"]
+    )
+    assert (folder / "split.csv").read_bytes() == (runs[1] / "split.csv").read_bytes()
+    assert files.read_json(folder / "statistics.json")["classes"] == [0, 1]
 
 
-def test_folds_give_out_of_fold_predictions_and_the_mean_elsewhere(tmp_path):
+def test_only_predictors_that_all_runs_have_are_merged(tmp_path):
     runs = [
-        write_run(tmp_path / "one", split("a0", "a1", "a2"), 0.2),
-        write_run(tmp_path / "two", split("a3", "a4"), 0.6),
+        write_run(tmp_path / "one", 0.1, names=("hierarchy_hard", "b", "only_one")),
+        write_run(tmp_path / "two", 0.5, names=("b", "hierarchy_hard")),
     ]
-    ids, tables = joined(tmp_path, runs)
-    assert ids == {"validation": ["a0", "a1", "a2", "a3", "a4"], "holdout": ["a5"], "test": ["t0", "t1"]}
-    assert tables["validation"].probabilities_NC[:, 3] == pytest.approx([0.2, 0.2, 0.2, 0.6, 0.6])
-    assert tables["holdout"].probabilities_NC == pytest.approx(0.4)
-    assert tables["test"].probabilities_NC == pytest.approx(0.4)
+    assert merge(tmp_path / "merged", runs) == ["b", "hierarchy_hard"]
+    assert predictions.list_predictors(tmp_path / "merged" / "predictions") == ["b", "hierarchy_hard"]
 
 
-def test_seeds_give_the_mean_everywhere(tmp_path):
+def test_the_table_of_training_samples_may_be_missing(tmp_path):
+    runs = [write_run(tmp_path / name, 0.1) for name in ("one", "two")]
+    (runs[1] / "predictions" / "baseline" / "train.npz").unlink()
+    merge(tmp_path / "merged", runs)
+    merged = {path.stem for path in (tmp_path / "merged" / "predictions" / "baseline").glob("*.npz")}
+    assert merged == {"validation", "holdout", "test"}
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        ("validation,-1", "train,-1", "train,-1", "validation,-1", "train,-1", "holdout,-1"),  # another seed
+        (
+            "train,-1",
+            "validation,-1",
+            "train,-1",
+            "validation,-1",
+            "holdout,-1",
+            "train,-1",
+        ),  # another holdout
+        FOLDS,
+    ],
+)
+def test_runs_with_different_splits_are_rejected(tmp_path, split):
     runs = [
-        write_run(tmp_path / name, split("a1", "a3"), value) for name, value in (("one", 0.1), ("two", 0.5))
+        write_run(tmp_path / "one", 0.2),
+        write_run(tmp_path / "two", 0.2),
+        write_run(tmp_path / "three", 0.2, split),
     ]
-    ids, tables = joined(tmp_path, runs)
-    assert ids["validation"] == ["a1", "a3"]
-    assert tables["validation"].probabilities_NC == pytest.approx(0.3)
+    with pytest.raises(UserError) as error:
+        merge_runs.start(runs, tmp_path / "merged")
+    message = str(error.value)
+    assert all(str(run / "split.csv") in message for run in (runs[0], runs[2]))
+    assert "split settings" in message and "\n" not in message
+    assert not (tmp_path / "merged").exists()
 
 
-def test_runs_that_do_not_fit_are_refused(tmp_path):
-    one = write_run(tmp_path / "one", split("a0"), 0.2)
-    leaky = write_run(tmp_path / "leaky", split("a1", holdout=("a4",)), 0.2)
-    with pytest.raises(UserError, match=r"holds out a\d, which .* trains on or tunes with: expected runs"):
-        merge_runs.begin([one, leaky], tmp_path / "joined", INDEX)
-    other = write_run(tmp_path / "other", split("a1"), 0.2, classes=(0,))
-    with pytest.raises(UserError, match=r"other keeps other classes than one: expected the same filter"):
-        merge_runs.begin([one, other], tmp_path / "joined", INDEX)
-    with pytest.raises(UserError, match=r"none/predictions is missing: run `python 02_train_cnn.py` first"):
-        merge_runs.begin([one, tmp_path / "none"], tmp_path / "joined", INDEX)
-    (one / "predictions" / "baseline").rename(one / "predictions" / "another")
+def test_runs_of_different_classes_are_rejected(tmp_path):
+    runs = [write_run(tmp_path / "one", 0.2), write_run(tmp_path / "two", 0.2, classes=(0,))]
+    with pytest.raises(UserError, match=r"one, two keep different classes: .* split.rare_class_minimum"):
+        merge_runs.start(runs, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_runs_that_are_missing_or_have_nothing_in_common_are_one_line(tmp_path):
+    one = write_run(tmp_path / "one", 0.2)
+    with pytest.raises(UserError, match=r"none/split.csv is missing: run `python 00_prepare.py"):
+        merge_runs.start([one, tmp_path / "none"], tmp_path / "merged")
+    other = write_run(tmp_path / "other", 0.2, names=("another",))
     with pytest.raises(UserError, match=r"one, other have no predictor in common"):
-        merge_runs.join([one, other], tmp_path / "joined" / "predictions", {"test": ["t0"]})
+        merge(tmp_path / "merged", [one, other])
+    empty = write_run(tmp_path / "empty", 0.2, names=())
+    with pytest.raises(UserError, match=r"empty/predictions is missing: run `python 02_train_cnn.py"):
+        merge(tmp_path / "merged", [one, empty])
 
 
 def test_a_run_with_a_split_of_its_own_is_not_overwritten(tmp_path):
-    runs = [write_run(tmp_path / name, split("a0"), 0.2) for name in ("one", "two")]
+    runs = [write_run(tmp_path / name, 0.2) for name in ("one", "two")]
     files.write_json(runs[0] / "manifests" / "00_prepare.json", {})
-    before = (runs[0] / "split.csv").read_text()
-    with pytest.raises(UserError, match="--join makes a run of its own, one is one already: name it with"):
-        merge_runs.begin(runs, runs[0], INDEX)
-    assert (runs[0] / "split.csv").read_text() == before
+    before = {path: path.read_bytes() for path in runs[0].rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"--merge .*one already exists: add --run NAME"):
+        merge_runs.start(runs, runs[0])
+    assert before == {path: path.read_bytes() for path in runs[0].rglob("*") if path.is_file()}
 
 
-def test_a_sample_that_no_run_predicts_is_named(tmp_path):
-    table = PredictionTable(["a0"], np.zeros((1, 28), np.float32))
-    with pytest.raises(UserError, match="no run predicts a1 of baseline, test: run stages 02 and 03 of all"):
-        merge_runs.mean([table], ["a0", "a1"], "baseline, test")
+def test_a_merged_run_can_be_merged_again(tmp_path):
+    runs = [write_run(tmp_path / name, value) for name, value in (("one", 0.2), ("two", 0.4))]
+    merge(tmp_path / "merged", runs)
+    runs.append(write_run(tmp_path / "three", 0.9))
+    assert merge(tmp_path / "merged", runs) == ["baseline"]
+    table = predictions.load(tmp_path / "merged" / "predictions" / "baseline" / "test.npz")
+    assert table.probabilities_NC == pytest.approx(0.5)
+
+
+def test_a_sample_that_no_run_has_predicted_is_named(tmp_path):
+    runs = [write_run(tmp_path / name, 0.2) for name in ("one", "two")]
+    ids = ids_of(runs[0]) | {"test": ["t0", "t9"]}
+    with pytest.raises(UserError, match=r"no prediction for t9 of baseline, test"):
+        merge_runs.merge(runs, tmp_path / "merged" / "predictions", ids)

@@ -14,7 +14,7 @@ def random_case(seed, samples=200):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_are_scikit_learns(seed):
+def test_scores_equal_those_of_scikit_learn(seed):
     truth_NC, decision_NC = random_case(seed)
     assert metrics.macro_f1(truth_NC, decision_NC) == pytest.approx(
         f1_score(truth_NC, decision_NC, average="macro", zero_division=0), abs=1e-12
@@ -28,7 +28,7 @@ def test_scores_are_scikit_learns(seed):
 
 
 def test_prediction_advantage_by_hand():
-    # 10 samples, 4 carry the class, 5 are given it, 3 rightly: F1 = 6/9, PA = 1 - (1/3)/(6/10)
+    # 10 samples, 4 have the class, 5 are predicted to, 3 of them correctly: F1 = 6/9, PA = 1 - (1/3)/(6/10)
     truth_NC = np.zeros((10, 28), bool)
     decision_NC = np.zeros((10, 28), bool)
     truth_NC[:4, 0] = True
@@ -41,7 +41,7 @@ def test_prediction_advantage_by_hand():
     assert np.isnan(metrics.prediction_advantage(np.array([1.0]), np.array([1.0]))[0])
 
 
-def test_guessing_is_what_guessing_gives():
+def test_the_macro_f1_of_guessing_is_that_of_random_decisions():
     generator = np.random.default_rng(0)
     frequency_C = np.linspace(0.5, 0.02, 28)
     truth_NC = generator.uniform(size=(20000, 28)) < frequency_C
@@ -49,3 +49,16 @@ def test_guessing_is_what_guessing_gives():
     assert metrics.guessing_macro_f1(truth_NC, frequency_C) == pytest.approx(
         metrics.macro_f1(truth_NC, guessed_NC), abs=0.01
     )
+
+
+def test_expected_f1_by_hand():
+    calibrated_NC = np.array([[0.9, 0.2, 0.0], [0.5, 0.0, 0.0]])
+    decision_NC = np.array([[True, False, False], [True, False, False]])
+    assert metrics.expected_f1(calibrated_NC, decision_NC) == pytest.approx([2 * 1.4 / (2 + 1.4), 0, 0])
+
+
+def test_scores_of_no_samples_are_zero():
+    nothing_NC = np.zeros((0, 2), bool)
+    table = metrics.scores(nothing_NC, nothing_NC)
+    assert not table.drop(columns="prediction_advantage").to_numpy().any()
+    assert table["prediction_advantage"].tolist() == [0, 0]

@@ -1,6 +1,7 @@
-"""The ten features once more, slow and plain: numpy, scipy and scikit-image, after the definitions.
+"""A second, slow implementation of the ten features with numpy, scipy and scikit-image.
 
-Shares no code with `lib.features.biological`; `test_biological.py` holds the two against each other.
+Written from the definitions, it shares no code with `lib.features.biological`; `test_biological.py` compares
+the two.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ NAMES = (
 
 
 def denoised(plane: np.ndarray) -> np.ndarray:
-    """Local Wiener filter over 7 x 7 pixels against noise of deviation 8, of the plane scaled to 255."""
+    """The plane, scaled to 255, after a Wiener filter of 7 x 7 pixels for noise with a std of 8."""
     top = plane.max()
     image = np.rint(plane * (255 / top)) if top else plane.astype(float)
     mean = ndimage.uniform_filter(image, 7, mode="mirror")
@@ -36,29 +37,31 @@ def segmented(plane: np.ndarray, filled: bool) -> list:
     if blurred.min() == blurred.max():
         return []
     bright = blurred > threshold_otsu(blurred)
-    parts = label(ndimage.binary_fill_holes(bright) if filled else bright, connectivity=2)
-    sizes = np.bincount(parts.ravel())
-    parts[sizes[parts] <= 150] = 0
-    distance = ndimage.distance_transform_edt(parts > 0)
-    numbers = np.unique(parts[parts > 0])
+    components = label(ndimage.binary_fill_holes(bright) if filled else bright, connectivity=2)
+    sizes = np.bincount(components.ravel())
+    components[sizes[components] <= 150] = 0
+    distance = ndimage.distance_transform_edt(components > 0)
+    numbers = np.unique(components[components > 0])
     deepest = (
-        dict(zip(numbers, ndimage.maximum(distance, parts, numbers), strict=True)) if len(numbers) else {}
+        dict(zip(numbers, ndimage.maximum(distance, components, numbers), strict=True))
+        if len(numbers)
+        else {}
     )
     cores = np.array(
         [
-            [p > 0 and d > deepest[p] / 2 for p, d in zip(*rows, strict=True)]
-            for rows in zip(parts, distance, strict=True)
+            [c > 0 and d > deepest[c] / 2 for c, d in zip(*rows, strict=True)]
+            for rows in zip(components, distance, strict=True)
         ]
     )
     return [
         region
-        for region in regionprops(flooded(label(cores, connectivity=2), parts > 0))
+        for region in regionprops(flooded(label(cores, connectivity=2), components > 0))
         if 150 < region.area < 100_000
     ]
 
 
 def flooded(cores: np.ndarray, bright: np.ndarray) -> np.ndarray:
-    """Let cores grow over what is bright, a step to eight neighbours at a time; the larger number wins."""
+    """Grow cores over the bright pixels, one step to eight neighbours at a time; the larger number wins."""
     owner = {(int(y), int(x)): int(cores[y, x]) for y, x in np.argwhere(cores)}
     free = {(int(y), int(x)) for y, x in np.argwhere(bright & (cores == 0))}
     front = dict(owner)
@@ -109,6 +112,6 @@ def reference(image: np.ndarray) -> dict[str, float]:
 
 
 def axis_ratio(region: object) -> float:
-    """Minor over major axis by second moments; a pixel is a square with a moment of its own, 1/12."""
+    """Minor over major axis by second moments; a pixel is a square with a second moment of 1/12."""
     large, small = region.inertia_tensor_eigvals
     return np.sqrt((small + 1 / 12) / (large + 1 / 12))

@@ -5,7 +5,8 @@ from torch import nn
 
 from lib.config import LOSSES, Training
 from lib.errors import UserError
-from lib.learning.losses import MULTI_LABEL, class_weights, make_loss, probabilities
+from lib.learning import losses
+from lib.learning.losses import ACTIVATIONS, MULTI_LABEL, activation, class_weights, make_loss
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.0, 1.5]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -19,9 +20,9 @@ def loss(name, weight=None, smoothing=0.0):
 def test_binary_cross_entropy_is_the_papers_formula():
     p = 1 / (1 + np.exp(-LOGITS.numpy().astype(float)))
     y = TARGETS.numpy()
-    wanted = -(y * np.log(p) + (1 - y) * np.log(1 - p))  # Liu et al. 2018, section 5
-    assert loss("bce").item() == pytest.approx(wanted.mean(), rel=1e-6)
-    assert loss("bce", WEIGHT).item() == pytest.approx((wanted * WEIGHT.numpy()).mean(), rel=1e-6)
+    expected = -(y * np.log(p) + (1 - y) * np.log(1 - p))  # Liu et al. 2018, section 5
+    assert loss("bce").item() == pytest.approx(expected.mean(), rel=1e-6)
+    assert loss("bce", WEIGHT).item() == pytest.approx((expected * WEIGHT.numpy()).mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT])
@@ -40,35 +41,43 @@ def test_focal_loss_by_hand():
 def test_asymmetric_loss_by_hand():
     p = 1 / (1 + np.exp(-LOGITS.numpy().astype(float)))
     shifted = np.maximum(p - 0.05, 0)  # the margin: easy negatives count nothing
-    yes, no = -(1 - p) * np.log(p), -(shifted**4) * np.log(1 - shifted)
-    wanted = np.where(TARGETS.numpy() == 1, yes, no)
-    assert loss("asymmetric").item() == pytest.approx(wanted.mean(), rel=1e-5)
-    assert loss("asymmetric", WEIGHT).item() == pytest.approx((wanted * WEIGHT.numpy()).mean(), rel=1e-5)
+    positive, negative = -(1 - p) * np.log(p), -(shifted**4) * np.log(1 - shifted)
+    expected = np.where(TARGETS.numpy() == 1, positive, negative)
+    assert loss("asymmetric").item() == pytest.approx(expected.mean(), rel=1e-5)
+    assert loss("asymmetric", WEIGHT).item() == pytest.approx((expected * WEIGHT.numpy()).mean(), rel=1e-5)
 
 
-def test_cross_entropy_is_for_one_class_a_sample():
+def test_cross_entropy_is_for_one_class_per_sample():
     one = torch.eye(3)[:2]
     ours = make_loss(Training(loss="cross_entropy"))(LOGITS, one)
     assert ours.item() == pytest.approx(nn.CrossEntropyLoss()(LOGITS, torch.tensor([0, 1])).item())
-    softmax = probabilities(Training(loss="cross_entropy"), LOGITS)
+    smooth = make_loss(Training(loss="cross_entropy"), WEIGHT, 0.1)(LOGITS, one)
+    theirs = nn.CrossEntropyLoss(WEIGHT, label_smoothing=0.1)(LOGITS, one)
+    assert smooth.item() == pytest.approx(theirs.item())
+
+
+def test_each_loss_has_its_activation():
+    softmax = ACTIVATIONS[activation("cross_entropy")](LOGITS)
     assert torch.allclose(softmax.sum(dim=1), torch.ones(2))
-    assert torch.equal(probabilities(Training(loss="focal"), LOGITS), LOGITS.sigmoid())
+    for name in MULTI_LABEL:
+        assert torch.equal(ACTIVATIONS[activation(name)](LOGITS), LOGITS.sigmoid())
 
 
-def test_losses_are_named_in_the_settings_as_here():
+def test_losses_of_the_settings_are_those_implemented(monkeypatch):
     assert {*LOSSES} == {*MULTI_LABEL, "cross_entropy"}
-    with pytest.raises(UserError, match=r"training.loss=mine is named in LOSSES of lib/config.py, but MULTI"):
-        make_loss(Training(loss="mine"))
+    monkeypatch.delitem(losses.MULTI_LABEL, "focal")
+    with pytest.raises(UserError, match=r"training\.loss=focal .*LOSSES of lib/config\.py.* MULTI_LABEL"):
+        make_loss(Training(loss="focal"))
 
 
-def test_label_smoothing_draws_targets_to_the_middle():
+def test_label_smoothing_moves_targets_to_the_middle():
     smooth = make_loss(Training(loss="bce"), smoothing=0.2)(LOGITS, TARGETS)
-    drawn = make_loss(Training(loss="bce"))(LOGITS, TARGETS * 0.8 + 0.1)
-    assert smooth.item() == pytest.approx(drawn.item()) and smooth != loss("bce")
+    moved = make_loss(Training(loss="bce"))(LOGITS, TARGETS * 0.8 + 0.1)
+    assert smooth.item() == pytest.approx(moved.item()) and smooth != loss("bce")
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_mean_over_samples_can_be_taken_in_parts(name):
+def test_the_mean_over_samples_can_be_accumulated(name):
     rows = [
         make_loss(Training(loss=name), WEIGHT)(LOGITS[row : row + 1], TARGETS[row : row + 1])
         for row in (0, 1)
@@ -76,11 +85,13 @@ def test_the_mean_over_samples_can_be_taken_in_parts(name):
     assert loss(name, WEIGHT).item() == pytest.approx((rows[0].item() + rows[1].item()) / 2, rel=1e-6)
 
 
-def test_class_weights_have_mean_one_and_favour_the_rare():
+def test_class_weights_have_mean_one_and_favour_rare_classes():
     truth_NC = np.zeros((100, 3), bool)
-    truth_NC[:64, 0] = truth_NC[:4, 1] = True  # the third has none: as if it had one
+    truth_NC[:64, 0] = truth_NC[:4, 1] = True  # the third has no sample: as if it had one
     assert class_weights("none", truth_NC) is None
     balanced, root = class_weights("balanced", truth_NC), class_weights("root", truth_NC)
     assert balanced.mean().item() == pytest.approx(1) == pytest.approx(root.mean().item())
     assert (balanced / balanced[0]).tolist() == pytest.approx([1, 16, 64])
     assert (root / root[0]).tolist() == pytest.approx([1, 4, 8])
+    with pytest.raises(KeyError):
+        class_weights("inverse", truth_NC)

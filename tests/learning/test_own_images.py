@@ -1,159 +1,201 @@
-"""A finished run looks at images that no stage has seen."""
+"""A user's images are cached, measured and predicted by the networks of a run, once."""
 
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import kaggle, sample_index
+from lib.data.cache import ShardedArray
 from lib.errors import UserError
-from lib.evaluation import predictions, thresholds
-from lib.labels import CHANNELS, CLASSES
-from tests.conftest import call, run_script
-from tests.report.test_page import Page
+from lib.evaluation import predictions
+from lib.figures import data_and_training as figures
+from lib.labels import CHANNELS
+from lib.learning import models
+from lib.learning.own_images import OwnImages
+from lib.learning.run_tasks import run_tasks
+from lib.learning.task import of_all_classes
+from lib.learning.training_data import TrainingData
+from tests.conftest import write_sample
+from tests.learning.tiny import class_task, prepare, reread
+
+CHOSEN = ["t01", "t03", "t04"]
 
 
 @pytest.fixture(scope="module")
-def work(smoke, tmp_path_factory):
-    """The smoke run without the arrays that it learnt from, and five of its test samples as new images."""
-    folder = tmp_path_factory.mktemp("new") / "work"
-    shutil.copytree(smoke / "outputs", folder / "outputs")
-    cache = smoke / "data" / "cache" / "smoke"
-    for path in (cache / "index.csv", *cache.glob("features_*/features.csv")):
-        copy = folder / path.relative_to(smoke)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
-    shutil.copytree(
-        smoke / "data" / "smoke", folder / "data" / "smoke", ignore=shutil.ignore_patterns("*.png")
+def trained(tmp_path_factory):
+    """A run of two folds with a network, one with features, and trees; without its own arrays and images."""
+    run = prepare(
+        tmp_path_factory.mktemp("own_images"), "split.folds=2", "training.tta=true", train=120, features=True
     )
-    ids = sorted(sample_index.read_index(folder / "data" / "cache" / "smoke" / "index.csv").test_ids)[:5]
-    (folder / "cells").mkdir()
-    for sample in ids:
+    trees = ("network.kind=trees", "network.features=ten", "hierarchy.train=none")
+    data = class_task(run).training.data
+    tasks = []
+    for name, settings in {
+        "baseline": (),
+        "fused": ("network.features=ten",),
+        "features_alone": trees,
+    }.items():
+        own = reread(run, *settings)
+        tasks.append(of_all_classes(name, own, TrainingData.read(own, data)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "training_curves", lambda *_arguments: None)
+        run_tasks(tasks, "02_train_cnn")
+    shutil.move(run.source / "test", run.folder.parent / "test")
+    shutil.rmtree(run.source)
+    for subset in ("train", "test"):
+        shutil.rmtree(run.array(subset, 16))
+    return run
+
+
+@pytest.fixture
+def cells(trained, tmp_path):
+    """A folder with three of the test samples."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for sample in CHOSEN:
         for channel in CHANNELS:
-            shutil.copy(smoke / "data" / "smoke" / "test" / f"{sample}_{channel}.png", folder / "cells")
+            shutil.copy(trained.folder.parent / "test" / f"{sample}_{channel}.png", folder)
     return folder
 
 
-def look(work: Path, *options: object, images: str = "cells") -> Path:
-    call("05_submit", "--preset", "smoke", "--work", work, "--images", work / images, *options)
-    return work / "outputs" / "smoke" / "images" / images
+@pytest.fixture
+def run(trained, tmp_path):
+    """The run, whose folder a test may write to."""
+    shutil.copytree(trained.folder, tmp_path / "run")
+    return replace(trained, folder=tmp_path / "run")
 
 
-PREDICTORS = ("ensemble", "baseline", "features_alone", "joint", "hierarchy_hard", "hierarchy_soft")
+def opened(run, cells):
+    return OwnImages.open(run, cells, run.folder / "own_images" / cells.name, [16])
 
 
-@pytest.mark.parametrize("predictor", PREDICTORS)
-def test_what_is_said_of_a_test_sample_is_said_of_it_as_a_new_image(work, predictor):
-    made = look(work, "--predictor", predictor)
-    run = work / "outputs" / "smoke"
-    table = predictions.load(run / "predictions" / predictor / "test.npz")
-    ids = kaggle.list_samples(work / "cells")
-    thresholds_C = thresholds.load(run / "thresholds" / f"{predictor}.json", "test")
-    decision_NC = thresholds.submitted(table.rows_of(ids, "test"), thresholds_C)
-    found = pd.read_csv(made / "locations.csv")
-    wanted = {(ids[row], CLASSES[label]) for row, label in np.argwhere(decision_NC)}
-    assert set(zip(found["id"], found["location"], strict=True)) == wanted and len(found) == len(wanted)
-    probabilities = pd.read_csv(made / "probabilities.csv", index_col="id")
-    assert probabilities.index.tolist() == ids and probabilities.columns.tolist() == list(CLASSES)
-    for row in found.itertuples():
-        assert row.probability == probabilities.loc[row.id, row.location]
-        words = {"high": (0.8, 1), "medium": (0.5, 0.8), "low": (0, 0.5)}
-        assert words[row.confidence][0] <= row.probability <= words[row.confidence][1]
-    classes = pd.read_csv(run / "evaluation" / f"{predictor}_classes.csv")
-    chosen = classes[(classes["subset"] == "holdout") & (classes["decision"] == "submitted")]
-    precision = chosen.set_index("class")["precision"]
-    assert found["precision_on_holdout"].tolist() == precision[found["location"]].tolist()
+@pytest.mark.parametrize("name", ["baseline", "fused"])
+@pytest.mark.parametrize("views", [1, 8])
+def test_a_network_predicts_a_test_sample_as_the_run_did(run, cells, name, views):
+    table = opened(run, cells).predict_network(name, views)
+    of_run = predictions.load(run.predictor(name + {1: "", 8: "_tta"}[views]) / "test.npz")
+    expected_NC = of_run.select(CHOSEN, "test")
+    assert table.ids == CHOSEN and np.allclose(table.probabilities_NC, expected_NC, atol=1e-6)
+    assert np.abs(expected_NC[0] - expected_NC[1]).max() > 1e-5  # samples differ by more than the tolerance
 
 
-def test_the_page_shows_every_image_with_its_locations(work):
-    made = look(work, "--predictor", "baseline")
-    page = Page((made / "report.html").read_text())
-    found = pd.read_csv(made / "locations.csv")
-    assert sum(source.startswith("data:image") for source in page.sources) == found["id"].nunique() == 5
-    for sample, rows in found.groupby("id"):
-        shown = " ".join(f"{row.location} {row.probability:.0%}" for row in rows.itertuples())
-        assert f"{shown} {sample}" in page.text
-    assert "5 images." in page.text and "looked at by baseline of run smoke" in page.text
+def test_trees_predict_a_test_sample_as_the_run_did(run, cells):
+    images = OwnImages.open(run, cells, run.folder / "own_images" / "cells", [16])
+    table = images.predict_trees("features_alone")
+    of_run = predictions.load(run.predictor("features_alone") / "test.npz")
+    assert table.ids == CHOSEN
+    expected_NC = of_run.select(CHOSEN, "test")
+    assert np.allclose(table.probabilities_NC, expected_NC, atol=1e-6)
+    assert np.abs(expected_NC[0] - expected_NC[1]).max() > 1e-3
 
 
-def test_networks_are_asked_once_and_again_for_other_images(work, capsys):
-    look(work, "--predictor", "baseline")
-    table = (
-        work / "outputs" / "smoke" / "images" / "cells" / "predictions" / "smoke" / "baseline" / "test.npz"
-    )
-    before = table.stat().st_mtime_ns
-    made = look(work, "--predictor", "baseline")
-    assert table.stat().st_mtime_ns == before
-    first = kaggle.list_samples(work / "cells")[0]
-    try:
-        for channel in CHANNELS:
-            shutil.copy(work / "cells" / f"{first}_{channel}.png", work / "cells" / f"another_{channel}.png")
-        assert "another" in set(pd.read_csv(look(work, "--predictor", "baseline") / "locations.csv")["id"])
-    finally:
-        for channel in CHANNELS:
-            (work / "cells" / f"another_{channel}.png").unlink()
-    probabilities = pd.read_csv(made / "probabilities.csv", index_col="id")
-    assert probabilities.loc["another"].tolist() == probabilities.loc[first].tolist()
-    assert (
-        len(look(work, "--predictor", "baseline").joinpath("probabilities.csv").read_text().splitlines()) == 6
-    )
+def test_images_are_the_runs_test_samples_in_place_of_its_own(run, cells):
+    images = opened(run, cells)
+    assert images.ids == images.data.ids("test") == CHOSEN
+    assert images.data.index.train_ids[0] == "a00" and images.data.has_folds
+    array = images.array(16)
+    assert len(array) == 3 and array.folder == images.folder / "cells_16"
+    assert not (run.cache / "test_16").exists()
 
 
-def test_tiff_and_coloured_files_are_read_as_the_png_that_they_show(work):
-    folder = work / "others"
-    folder.mkdir()
-    sample = kaggle.list_samples(work / "cells")[0]
-    image_HWK = kaggle.read_image(work, "cells", sample)
-    for place, channel in enumerate(CHANNELS):
-        colored = np.zeros((*image_HWK.shape[:2], 3), np.uint8)
-        for part in {"red": [2], "green": [1], "blue": [0], "yellow": [1, 2]}[channel]:
-            colored[..., part] = image_HWK[..., place]
-        plane = image_HWK[..., place] if channel == "green" else colored
-        cv2.imwrite(str(folder / f"{sample}_{channel}.tif"), plane)
-    assert (kaggle.read_image(work, "others", sample) == image_HWK).all()
-    made = [
-        look(work, "--predictor", "baseline", images=name) / "probabilities.csv"
-        for name in ("cells", "others")
-    ]
-    assert made[1].read_text().splitlines()[1] in made[0].read_text().splitlines()
+def test_features_are_those_that_stage_01_measured(run, cells):
+    expected = pd.read_csv(run.features, index_col="id").loc[CHOSEN]
+    found = opened(run, cells).features
+    assert found.index.tolist() == CHOSEN
+    assert np.allclose(found.to_numpy(), expected.to_numpy(), equal_nan=True)
 
 
-def refused(work, *options, images="cells"):
-    done = run_script("05_submit", "--preset", "smoke", "--work", work, "--images", work / images, *options)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    return line
+def test_predictions_are_made_once_and_again_for_other_images_or_weights(run, cells, monkeypatch):
+    loaded, load = [], models.load
+    monkeypatch.setattr(models, "load", lambda folder: loaded.append(folder.name) or load(folder))
+    first = opened(run, cells).predict_network("baseline", 1)
+    assert loaded == ["fold_0", "fold_1"]
+    again = opened(run, cells).predict_network("baseline", 1)
+    assert len(loaded) == 2 and np.array_equal(again.probabilities_NC, first.probabilities_NC)
+    opened(run, cells).predict_network("baseline", 8)
+    assert len(loaded) == 4
+    for channel in CHANNELS:  # one more image
+        shutil.copy(cells / f"t01_{channel}.png", cells / f"another_{channel}.png")
+    more = opened(run, cells).predict_network("baseline", 1)
+    assert len(loaded) == 6 and more.ids == ["another", *CHOSEN]
+    assert np.allclose(more.probabilities_NC[0], more.probabilities_NC[1], atol=1e-6)
+    weights = run.network("baseline") / "fold_1" / "weights.safetensors"
+    changed = models.load_weights(weights)
+    changed["backbone.fc.bias"] += 1
+    models.save_weights(weights, changed)
+    other = opened(run, cells).predict_network("baseline", 1)
+    assert len(loaded) == 8 and (other.probabilities_NC > more.probabilities_NC).all()
 
 
-def test_what_cannot_be_looked_at_is_said_in_a_line(work):
-    assert "no such folder; expected one with {id}_green.png" in refused(work, images="nowhere")
-    (work / "empty").mkdir()
-    assert "holds no image {id}_green.png: expected four a sample" in refused(work, images="empty")
-    (work / "deep").mkdir()
+def test_several_runs_may_predict_the_same_images(run, cells):
+    images = opened(run, cells)
+    other = replace(images, run=replace(run, folder=run.folder.with_name("other")))
+    assert images.networks != other.networks and images.networks.parent == other.networks.parent
+
+
+def test_a_network_that_is_not_trained_names_the_stage(run, cells):
+    with pytest.raises(
+        UserError, match=r"networks/none holds no trained network: run `python 02_train_cnn\.py`"
+    ):
+        opened(run, cells).predict_network("none", 1)
+
+
+def test_tiff_and_coloured_files_are_read_like_grey_png(run, cells):
+    others = cells.with_name("others")
+    others.mkdir()
+    planes = {
+        channel: cv2.imread(str(cells / f"t01_{channel}.png"), cv2.IMREAD_UNCHANGED) for channel in CHANNELS
+    }
+    for channel, plane in planes.items():
+        colored = np.zeros((*plane.shape, 3), np.uint8)
+        for place in {"red": [2], "green": [1], "blue": [0], "yellow": [1, 2]}[channel]:
+            colored[..., place] = plane
+        cv2.imwrite(str(others / f"t01_{channel}.tif"), plane if channel == "green" else colored)
+    assert np.array_equal(opened(run, others).array(16)[0], opened(run, cells).array(16)[0])
+
+
+def test_an_image_of_any_size_is_resized(run, tmp_path):
+    write_sample(tmp_path, "large", "x", seed=1, size=50)
+    write_sample(tmp_path, "large", "y", seed=2, size=16)
+    images = opened(run, tmp_path / "large")
+    assert [images.array(16)[row].shape for row in (0, 1)] == [(16, 16, 4)] * 2
+    assert images.predict_network("baseline", 1).probabilities_NC.shape == (2, 28)
+
+
+def test_every_size_that_a_network_needs_is_cached(run, cells):
+    images = OwnImages.open(run, cells, run.folder / "own_images" / "cells", [24, 16, 24])
+    assert [images.array(size)[2].shape for size in (16, 24)] == [(16, 16, 4), (24, 24, 4)]
+
+
+def test_bad_images_stop_it_unless_allowed(run, cells):
+    (cells / "t01_blue.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 sample .*cells/t01_blue\.png.* is empty.*data\.max_bad_images=1"):
+        opened(run, cells)
+    images = opened(reread(run, "data.max_bad_images=1"), cells)
+    assert images.ids == CHOSEN[1:] and len(images.array(16)) == 2
+    listed = (images.folder / "bad_images.csv").read_text().splitlines()
+    assert listed[1:] == ["cells,t01,t01_blue.png,is empty"]
+    expected = ShardedArray(opened(run, _without(cells, "t01")).folder / "rest_16")
+    assert np.array_equal(images.array(16)[1], expected[1])
+
+
+def _without(cells, sample):
+    rest = cells.with_name("rest")
+    shutil.copytree(cells, rest, ignore=shutil.ignore_patterns(f"{sample}_*"))
+    return rest
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(run, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: no such folder; expected .*\{id\}_green\.png"):
+        opened(run, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty contains no image \{id\}_green\.png"):
+        opened(run, tmp_path / "empty")
+    (tmp_path / "deep").mkdir()
     for channel in CHANNELS:
-        cv2.imwrite(str(work / "deep" / f"a_{channel}.tif"), np.zeros((8, 8), np.uint16))
-    assert "first deep/a_red.tif has 16 bits a pixel, expected 8" in refused(work, images="deep")
-    assert "thresholds/none.json is missing" in refused(work, "--predictor", "none")
-
-
-def test_bad_images_may_be_allowed(work):
-    shutil.copytree(work / "cells", work / "some")
-    first, *others = kaggle.list_samples(work / "some")
-    (work / "some" / f"{first}_blue.png").write_bytes(b"")
-    assert f"1 sample has bad images, first some/{first}_blue.png is empty" in refused(work, images="some")
-    made = look(work, "--predictor", "baseline", "--set", "data.max_bad_images=1", images="some")
-    assert pd.read_csv(made / "probabilities.csv")["id"].tolist() == others
-
-
-def test_a_predictor_made_elsewhere_or_of_ranks_cannot_look(work):
-    run = work / "outputs" / "smoke"
-    for kind in ("thresholds/{}.json", "evaluation/{}_classes.csv", "evaluation/{}_summary.csv"):
-        shutil.copy(run / kind.format("baseline"), run / kind.format("theirs"))
-    shutil.copytree(run / "predictions" / "baseline", run / "predictions" / "theirs")
-    with pytest.raises(UserError, match="theirs was made elsewhere and cannot look at new images"):
-        look(work, "--predictor", "theirs")
-    with pytest.raises(UserError, match=r"ensemble\.method=rank_mean ranks the samples of a set"):
-        look(work, "--predictor", "ensemble", "--set", "ensemble.method=rank_mean")
+        cv2.imwrite(str(tmp_path / "deep" / f"a_{channel}.tif"), np.zeros((8, 8), np.uint16))
+    with pytest.raises(UserError, match=r"deep/a_red\.tif.* has 16 bits .* 8"):
+        opened(run, tmp_path / "deep")

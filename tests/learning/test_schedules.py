@@ -8,7 +8,7 @@ from lib.learning.schedules import EarlyStopping, Schedule, cyclical_factor
 
 
 def paper(t, length):
-    """The formula of Liu et al. 2018, section 5.1, as printed there."""
+    """Return the formula of Liu et al. 2018, section 5.1, as printed there."""
     cycle = np.floor(1 + t / length)
     return 1 - np.abs(2 * t / length - 2 * cycle + 1)
 
@@ -68,7 +68,7 @@ def test_the_others_are_torchs(name):
 
 
 @pytest.mark.parametrize("name", ["cyclical", "one_cycle", "cosine", "constant"])
-def test_a_schedule_is_gone_on_with(name):
+def test_a_schedule_resumes_at_any_step(name):
     settings = Training(epochs=3, cycle_epochs=2.0, schedule=name)
     first, second = Schedule(settings, 7), Schedule(settings, 7)
     for _ in range(9):
@@ -80,29 +80,36 @@ def test_a_schedule_is_gone_on_with(name):
         second.advance()
 
 
+def test_an_unknown_schedule_is_rejected():
+    settings = Training()
+    object.__setattr__(settings, "schedule", "cosin")
+    with pytest.raises(ValueError, match="cosin"):
+        Schedule(settings, 7)
+
+
 def course(losses, patience):
-    """What early stopping does after each epoch: g(o on), r(estore), e(nd)."""
-    stopping, best, told = EarlyStopping(patience), np.inf, ""
+    """Return what early stopping does after each epoch, c(ontinue), r(estore) or e(nd), and its scale."""
+    stopping, best, actions = EarlyStopping(patience), np.inf, ""
     for loss in losses:
         restore = stopping.after_epoch(loss < best)
         best = min(best, loss)
-        told += "r" if restore else "e" if stopping.ended else "g"
+        actions += "r" if restore else "e" if stopping.ended else "c"
         if stopping.ended:
             break
-    return told, stopping.scale
+    return actions, stopping.scale
 
 
 def test_early_stopping_is_hoogenbooms():
-    # a new best in epoch 2, then none: back to it after 6 more, the end after another 6
-    assert course([1.0, 0.5] + [0.9] * 20, patience=6) == ("ggggggg" + "r" + "gggggg"[:5] + "e", 0.1)
-    # a new best after the rate fell starts the count anew: a second fall before the end
+    # an improvement in epoch 2, then none: restored after 6 more, ended after another 6
+    assert course([1.0, 0.5] + [0.9] * 20, patience=6) == ("ccccccc" + "r" + "ccccc" + "e", 0.1)
+    # an improvement after the rate was divided restarts the count: a second division before the end
     losses = [0.5] + [0.9] * 6 + [0.4] + [0.9] * 20
-    told, scale = course(losses, patience=6)
-    assert told == "g" + "gggggr" + "g" + "gggggr" + "ggggge" and scale == pytest.approx(0.01)
-    assert course([0.9] * 40, patience=0) == ("g" * 40, 1.0)
+    actions, scale = course(losses, patience=6)
+    assert actions == "c" + "cccccr" + "c" + "cccccr" + "ccccce" and scale == pytest.approx(0.01)
+    assert course([0.9] * 40, patience=0) == ("c" * 40, 1.0)
 
 
-def test_early_stopping_is_gone_on_with():
+def test_early_stopping_resumes():
     first, second = EarlyStopping(3), EarlyStopping(3)
     for is_best in (True, False, False):
         first.after_epoch(is_best)

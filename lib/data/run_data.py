@@ -1,0 +1,183 @@
+"""A run's samples: index, subsets, folds, classes, groups, labels and ids.
+
+``split.csv`` (columns id, subset, fold) and ``statistics.json`` (classes; mean and standard deviation of the
+channels, by size, for the training rows of every fold) lie in the run's folder; stage 00 writes them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import files, location_groups
+from lib.data import sample_index
+from lib.data.sample_index import SUBSETS, SampleIndex
+from lib.errors import UserError
+from lib.location_groups import LocationGroups
+from lib.run import Run
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of the labelled samples that a network is trained on and validated on.
+
+    Attributes
+    ----------
+    number : int or None
+        Of the fold; None in a single split.
+    train, validation : ndarray of int
+        Row numbers in the index, ascending.
+    """
+
+    number: int | None
+    train: np.ndarray
+    validation: np.ndarray
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder within a network's; empty in a single split."""
+        return "" if self.number is None else f"fold_{self.number}"
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The samples of a run.
+
+    Attributes
+    ----------
+    index : SampleIndex
+        All samples of the dataset.
+    subsets : dict of ndarray of int
+        Rows of the labelled samples, ascending, by subset: validation; train, in a single split; holdout,
+        where there is one. With folds, validation holds all samples of all folds.
+    folds : tuple of Fold
+        One in a single split.
+    classes : list of int
+        The class numbers that the run keeps.
+    groups : dict of tuple of int
+        Class numbers by location group, all 28.
+    """
+
+    index: SampleIndex
+    subsets: dict[str, np.ndarray]
+    folds: tuple[Fold, ...]
+    classes: list[int]
+    groups: LocationGroups
+
+    @classmethod
+    def read(cls, run: Run, index: SampleIndex | None = None) -> "RunData":
+        """Read a run's data; a `UserError` names the stage that creates what is missing.
+
+        Parameters
+        ----------
+        index : SampleIndex or None
+            Default: the run's own.
+        """
+        index = index or sample_index.read_index(run.index)
+        subsets, folds = read_split(run.split, index)
+        statistics = files.read_json(files.require(run.statistics, "00_prepare.py"))
+        groups = location_groups.read(run.config.hierarchy.grouping)
+        return cls(index, subsets, folds, statistics["classes"], groups)
+
+    def rows(self, subset: str, fold: Fold | None = None) -> np.ndarray:
+        """Return the rows of a labelled subset, or of ``test``, in the order in which it is predicted.
+
+        Parameters
+        ----------
+        fold : Fold or None
+            Only the rows that this fold's networks predict: of validation, the fold's own.
+        """
+        if subset == "test":
+            return np.arange(len(self.index.test_ids))
+        if subset == "validation" and fold is not None and fold.number is not None:
+            return self.folds[fold.number].validation
+        return self.subsets[subset]
+
+    def ids(self, subset: str, fold: Fold | None = None) -> list[str]:
+        """Return the ids of `rows`."""
+        if subset == "test":
+            return self.index.test_ids
+        return [self.index.train_ids[row] for row in self.rows(subset, fold)]
+
+    def truth_NC(self, subset: str) -> np.ndarray:
+        """Return the labels of a subset, shape (N, C), bool."""
+        return self.index.truth_NC[self.subsets[subset]]
+
+    @property
+    def predicted_subsets(self) -> list[str]:
+        """The subsets that every predictor predicts, and ``test``."""
+        return [*self.subsets, "test"]
+
+    @property
+    def evaluated_subset(self) -> str:
+        """The subset that tables and figures report: the holdout, or validation where there is none."""
+        return "holdout" if "holdout" in self.subsets else "validation"
+
+    @property
+    def training_NC(self) -> np.ndarray:
+        """Labels of the samples that networks are trained on, in any fold, shape (N, C), bool."""
+        return self.truth_NC("train" if "train" in self.subsets else "validation")
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether validation is predicted out of fold."""
+        return self.folds[0].number is not None
+
+    @property
+    def validation_fold_N(self) -> np.ndarray:
+        """Position in `folds` of every validation sample, shape (N,), int."""
+        fold_of_row = np.zeros(len(self.index.train_ids), int)
+        for position, fold in enumerate(self.folds):
+            fold_of_row[fold.validation] = position
+        return fold_of_row[self.subsets["validation"]]
+
+
+def read_split(path: Path, index: SampleIndex) -> tuple[dict[str, np.ndarray], tuple[Fold, ...]]:
+    """Read ``split.csv``; returns the subsets and folds of `RunData`."""
+    split = pd.read_csv(files.require(path, "00_prepare.py"), dtype={"id": str}, keep_default_na=False)
+    row_of = {sample: row for row, sample in enumerate(index.train_ids)}
+    rows, fold_N = split["id"].map(row_of).to_numpy(), split["fold"].to_numpy()
+    subsets = {
+        name: np.sort(rows[split["subset"] == name]) for name in SUBSETS if (split["subset"] == name).any()
+    }
+    numbers = np.unique(fold_N[fold_N >= 0]).tolist()
+    if not numbers:
+        train, validation = (subsets.get(name, np.array([], int)) for name in ("train", "validation"))
+        return subsets, (Fold(None, train, validation),)
+    folds = tuple(
+        Fold(number, np.sort(rows[(fold_N >= 0) & (fold_N != number)]), np.sort(rows[fold_N == number]))
+        for number in numbers
+    )
+    subsets = {"validation": subsets.pop("train")} | subsets
+    return subsets, folds
+
+
+def write_statistics(
+    path: Path, classes: np.ndarray, channels: dict[int, list[dict[str, list[float]]]]
+) -> None:
+    """Write ``statistics.json``; `channels` holds, by size, what `read_channel_statistics` returns."""
+    by_size = {str(size): statistics for size, statistics in channels.items()}
+    files.write_json(path, {"classes": classes.tolist(), "channels": by_size})
+
+
+def read_channel_statistics(path: Path, size: int) -> list[dict[str, list[float]]]:
+    """Read the channel statistics of a size from ``statistics.json``.
+
+    Returns
+    -------
+    list of dict of list of 4 float
+        For every fold, ``mean`` and ``std`` of the training rows, grey levels 0-255, R G B Y.
+
+    Raises
+    ------
+    UserError
+        If the size is not among those of the run.
+    """
+    channels = files.read_json(files.require(path, "00_prepare.py"))["channels"]
+    if str(size) not in channels:
+        raise UserError(
+            f"{path} has the sizes {', '.join(channels)}, not {size}: "
+            f"run `python 00_prepare.py` with data.sizes={size} for a run of another name (--run NAME)"
+        )
+    return channels[str(size)]

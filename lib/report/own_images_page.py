@@ -1,0 +1,214 @@
+"""Predictions of users' own images by any predictor of a finished run, as tables and a page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import files, presets
+from lib.console import info
+from lib.data.run_data import RunData
+from lib.errors import UserError
+from lib.evaluation import ensemble, predictions, predictor_scores, thresholds
+from lib.evaluation.predictions import PredictionTable, Predictor
+from lib.hierarchy.combination import HierarchyPredictions
+from lib.labels import CLASSES
+from lib.learning.own_images import OwnImages
+from lib.report import example_images, html
+from lib.report.example_images import ExampleImage
+from lib.report.page import predictor_summary
+from lib.report.run_report import RunReport
+from lib.run import Run
+
+CONFIDENCE = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))  # from which probability
+MAX_SHOWN = 500  # images on the page; the tables contain all
+
+
+def classify(run: Run, source: Path, predictor: str) -> Path:
+    """Predict where the proteins of users' own images are; return the page that shows it.
+
+    Writes ``outputs/<run>/own_images/<name>/``: ``locations.csv`` (a row for each image and predicted
+    location), ``probabilities.csv`` (a row per image, a column per class), ``examples/`` and ``report.html``.
+
+    Parameters
+    ----------
+    source : Path
+        Folder with the four channels of each image, as `lib.data.kaggle` reads them.
+    predictor : str
+        Of the run; its thresholds for the test samples are used.
+    """
+    source, report = source.resolve(), RunReport.of(run, RunData.read(run))
+    one = report.predictor(predictor)
+    folder = run.folder / "own_images" / source.name
+    sizes = [size for member in _runs(run, predictor) for size in member.config.data.sizes]
+    images = OwnImages.open(run, source, folder, sizes)
+    info(f"{len(images.ids):,} images of {source}, predicted by {predictor} of {run.folder}")
+    raw_NC = predict(images, predictor).probabilities_NC
+    allowed_NC = None
+    if report.settings.consistent:
+        images.predict_network(report.hierarchy.stage_1[0], 1)
+        allowed_NC = _hierarchy(images).allowed_NC("test")
+    thresholds_C = thresholds.load(one.thresholds_path, "test")
+    max_labels = report.settings.max_labels
+    decision_NC = thresholds.final_decisions(raw_NC, thresholds_C, max_labels, allowed_NC)
+    calibrated_NC = one.calibration(raw_NC)
+
+    probabilities = pd.DataFrame(calibrated_NC, columns=list(CLASSES)).assign(id=images.ids)
+    files.write_csv(folder / "probabilities.csv", probabilities[["id", *CLASSES]])
+    precision = predictor_scores.read_classes(run.folder, predictor, report.subset)["precision"].to_dict()
+    locations = locations_table(images.ids, decision_NC, calibrated_NC, precision, report.subset)
+    files.write_csv(folder / "locations.csv", locations)
+    info(f"locations: {folder / 'locations.csv'}\nprobabilities: {folder / 'probabilities.csv'}")
+    _draw(images, predictor, decision_NC, calibrated_NC)
+    return _write_page(report, images, predictor, locations)
+
+
+def predict(images: OwnImages, predictor: str) -> PredictionTable:
+    """Predict the images with any predictor of their run.
+
+    Raises
+    ------
+    UserError
+        If the predictor is external, or ranks samples, which single images do not allow.
+    """
+    run = images.run
+    about = Predictor.read(run.predictor(predictor))
+    if about.kind == "network":
+        return images.predict_network(about.network, about.views)
+    if about.kind == "trees":
+        return images.predict_trees(about.network)
+    if about.kind == "hierarchy":
+        return _predict_hierarchy(images, about)
+    if about.kind == "ensemble":
+        if about.method == "rank_mean":
+            raise UserError(
+                "ensemble.method=rank_mean ranks the samples of a set, which single images are not: "
+                "select one of its members with --predictor"
+            )
+        tables = [predict(images, name) for name in about.members]
+        weight_M = np.array([*about.members.values()])
+        return ensemble.combine(tables, images.ids, "the images", weight_M, ranks=False)
+    if about.kind == "merged":
+        tables = []
+        for member in _runs(run, predictor):
+            data = RunData.read(member, images.data.index)
+            tables.append(predict(replace(images, run=member, data=data), predictor))
+        return predictions.average(tables, images.ids, "the images")
+    raise UserError(
+        f"{predictor} consists of external predictions ({', '.join(about.files)}) and cannot predict new "
+        f"images: select another one with --predictor"
+    )
+
+
+def _runs(run: Run, predictor: str) -> list[Run]:
+    """Return the runs whose networks a predictor uses: the run itself, or those that it averages."""
+    about = Predictor.read(run.predictor(predictor))
+    found = []
+    for name in about.runs:
+        folder = run.folder.parent / name
+        known = files.read_json(files.require(folder / "run.json", "00_prepare.py"))
+        config = presets.load(known["preset"], known["set"])
+        found.append(replace(run, config=config, invocation=known, folder=folder))
+    return found or [run]
+
+
+def _hierarchy(images: OwnImages) -> HierarchyPredictions:
+    return HierarchyPredictions(images.networks, images.run.config.hierarchy, images.data)
+
+
+def _predict_hierarchy(images: OwnImages, about: Predictor) -> PredictionTable:
+    """Predict with every network of a hierarchy, then combine as the run does."""
+    run = images.run
+    of_run = HierarchyPredictions(run.folder / "networks", run.config.hierarchy, images.data)
+    for name in (about.stage_1, *about.stage_2.values()):
+        images.predict_network(name, about.views)
+    return _hierarchy(images).combine(about, "test", of_run.calibration(about.views))
+
+
+def locations_table(
+    ids: list[str],
+    decision_NC: np.ndarray,
+    calibrated_NC: np.ndarray,
+    precision: dict[str, float],
+    subset: str,
+) -> pd.DataFrame:
+    """Return a row for each image and predicted location, an image's most probable first.
+
+    Parameters
+    ----------
+    decision_NC : ndarray of shape (N, C), bool
+    calibrated_NC : ndarray of shape (N, C)
+        Probabilities, calibrated on validation.
+    precision : dict of float
+        Precision on the evaluated subset, by class.
+
+    Returns
+    -------
+    DataFrame
+        id, location, probability, confidence (a word for the probability: `CONFIDENCE`), and
+        precision_on_<subset>.
+    """
+    rows = []
+    for sample, decision_C, calibrated_C in zip(ids, decision_NC, calibrated_NC, strict=True):
+        predicted = np.flatnonzero(decision_C)
+        for label in predicted[np.argsort(-calibrated_C[predicted], kind="stable")]:
+            probability = float(calibrated_C[label])
+            word = next(word for lowest, word in CONFIDENCE if probability >= lowest)
+            rows.append((sample, CLASSES[label], probability, word, precision.get(CLASSES[label])))
+    return pd.DataFrame(
+        rows, columns=["id", "location", "probability", "confidence", f"precision_on_{subset}"]
+    )
+
+
+def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated_NC: np.ndarray) -> None:
+    """Draw the images with attributions of the most probable predicted location."""
+    run = images.run
+    label_N = np.where(decision_NC, calibrated_NC, -1).argmax(axis=1)
+    shown = [
+        ExampleImage(
+            images.ids[row],
+            row,
+            int(label),
+            "",
+            float(calibrated_NC[row, label]),
+            [],
+            example_images.class_names(decision_NC[row]),
+        )
+        for row, label in enumerate(label_N[:MAX_SHOWN])
+    ]
+    network = example_images.attributed_network(run, predictor)
+    checkpoint = run.checkpoints(network)[0] if network else None
+    spec = files.read_json(checkpoint / "model.json") if checkpoint else {"size": run.config.training.size}
+    content = {"predictor": predictor, "network": network}
+    example_images.draw(
+        images.folder / "examples",
+        shown,
+        images.array(spec["size"]),
+        checkpoint,
+        lambda: images.features,
+        content,
+    )
+
+
+def _write_page(report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame) -> Path:
+    folder, path = images.folder / "examples", images.folder / "report.html"
+    content = files.read_json(folder / "examples.json")
+    by_image = {sample: rows.to_dict("records") for sample, rows in locations.groupby("id", sort=False)}
+    html.render(
+        path,
+        "own_images.html",
+        run=report.run,
+        report=report,
+        predictor=predictor,
+        source=images.source,
+        network=content["network"],
+        images=[
+            image | {"path": folder / image["file"], "locations": by_image[image["id"]]}
+            for image in content["images"]
+        ],
+        count=len(by_image),
+        counts=locations["location"].value_counts().to_dict(),
+        score=next(row for row in predictor_summary(report) if row["predictor"] == predictor),
+    )
+    return path

@@ -1,0 +1,232 @@
+"""One run: its settings, and the path of everything it reads and writes."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lib import distributed, files, parallel
+from lib.config import Config
+from lib.errors import UserError
+from lib.steps import Step
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes
+    ----------
+    config : Config
+        The preset with the overrides of the command line.
+    invocation : dict
+        What the run was started with: preset, set (overrides) and data (folder), as in ``run.json``.
+    source : Path
+        The folder in Kaggle's layout that is read.
+    generates_data : bool
+        Whether that folder is the preset's own simulation.
+    cache : Path
+        ``data/cache/<dataset>``: everything independent of a run's choices.
+    folder : Path
+        ``outputs/<run>``.
+    options : argparse.Namespace
+        The whole command line.
+    """
+
+    config: Config
+    invocation: dict[str, Any]
+    source: Path
+    generates_data: bool
+    cache: Path
+    folder: Path
+    options: argparse.Namespace
+
+    def for_network(self, name: str) -> "Run":
+        """Return this run with the settings of one of the networks of stage 02."""
+        return replace(self, config=self.config.for_network(name))
+
+    def for_hierarchy_network(self, kind: str) -> "Run":
+        """Return this run with the settings of one kind of the hierarchy's networks, of stage 03."""
+        return replace(self, config=self.config.for_hierarchy_network(kind))
+
+    def selected(self, names: Iterable[str]) -> list[str]:
+        """Return the networks that ``--network`` selects, by default all; an unknown one is a `UserError`."""
+        names = list(names)
+        for name in self.options.network or ():
+            if name not in names:
+                raise UserError(f"--network {name}: preset {self.config.name} has {' '.join(names)}")
+        return self.options.network or names
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return self.options.workers
+
+    @property
+    def force(self) -> bool:
+        """Whether to replace existing results."""
+        return self.options.force
+
+    def save_invocation(self, merge: list[str] | None = None) -> None:
+        """Write ``run.json``, so that later stages need only ``--run NAME``.
+
+        Parameters
+        ----------
+        merge : list of str, or None
+            The runs that it averages.
+        """
+        files.write_json(self.folder / "run.json", self.invocation | ({"merge": merge} if merge else {}))
+
+    @property
+    def index(self) -> Path:
+        """Table of all samples."""
+        return self.cache / "index.csv"
+
+    @property
+    def split(self) -> Path:
+        """Table of the subset and fold of every sample."""
+        return self.folder / "split.csv"
+
+    @property
+    def statistics(self) -> Path:
+        """Classes of the run, and channel statistics."""
+        return self.folder / "statistics.json"
+
+    @property
+    def bad_images(self) -> Path:
+        """Table of unusable images, if there are any."""
+        return self.cache / "bad_images.csv"
+
+    def array(self, subset: str, size: int) -> Path:
+        """Folder of the cached array of ``train`` or ``test``."""
+        return self.cache / f"{subset}_{size}"
+
+    @property
+    def features(self) -> Path:
+        """Table of biological features."""
+        chosen = self.config.features
+        name = f"features_{self.config.feature_size}_{chosen.denoise}_{chosen.columns}"
+        return self.cache / name / "features.csv"
+
+    def network(self, name: str) -> Path:
+        """Folder of a network; with folds it holds a folder for each."""
+        return self.folder / "networks" / name
+
+    def checkpoints(self, network: str) -> list[Path]:
+        """Folders of a network's checkpoints: its own, or one per fold; empty if it is not trained."""
+        folder = self.network(network)
+        folds = sorted(folder.glob("fold_*"), key=lambda path: int(path.name.removeprefix("fold_")))
+        return [path for path in (folder, *folds) if (path / "weights.safetensors").exists()]
+
+    def predictor(self, name: str) -> Path:
+        """Folder of a predictor's predictions."""
+        return self.folder / "predictions" / name
+
+    def thresholds(self, predictor: str) -> Path:
+        """Thresholds of a predictor."""
+        return self.folder / "thresholds" / f"{predictor}.json"
+
+    def evaluation(self, name: str) -> Path:
+        """Table of the evaluation."""
+        return self.folder / "evaluation" / f"{name}.csv"
+
+    def figure(self, name: str) -> Path:
+        """One of the run's figures."""
+        return self.folder / "figures" / f"{name}.png"
+
+    @property
+    def submission(self) -> Path:
+        """Kaggle's file."""
+        return self.folder / "submission.csv"
+
+    @property
+    def report(self) -> Path:
+        """The run's page."""
+        return self.folder / "report.html"
+
+    @property
+    def shared_manifests(self) -> list[Path]:
+        """Manifests of the results of stage 00 that several runs share."""
+        arrays = [self.array(subset, size) for subset in ("train", "test") for size in self.config.data.sizes]
+        paths = [self.source / "simulation.json", *(array / "array.json" for array in arrays)]
+        return [path for path in paths if path.exists()]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the data are simulated, by this preset or in a folder named with ``--data``."""
+        return self.generates_data or (self.source / "simulation.json").exists()
+
+    @property
+    def data_name(self) -> str:
+        """Names the data in titles of figures."""
+        return "simulated cells" if self.is_simulated else f"images of {self.source.resolve().name}/"
+
+    @property
+    def solution(self) -> Path:
+        """Labels of the test samples, which Kaggle withholds; present for simulated cells."""
+        return self.source / "solution.csv"
+
+    def backend(self) -> AbstractContextManager[None]:
+        """Send parallel work to the Dask cluster that ``--dask`` names, if any."""
+        return parallel.dask(self.options.dask)
+
+    def lock(self, shared: bool = False) -> AbstractContextManager[None]:
+        """Lock the run's folder for this process, or together with others that lock it as shared."""
+        return files.lock(self.folder, shared) if distributed.is_primary() else nullcontext()
+
+    def manifest(self, step: str) -> Path:
+        """Manifest of a step."""
+        return self.folder / "manifests" / f"{step.replace(' ', '_').replace('/', '_')}.json"
+
+    def step(
+        self, name: str, sections: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]
+    ) -> Step:
+        """Describe a step that depends on sections of the settings and on inputs."""
+        settings = {key: value for section in sections for key, value in self.config.section(section).items()}
+        return Step(name, self.manifest(name), settings, inputs, list(outputs))
+
+    def once(
+        self,
+        name: str,
+        work: Callable[[Step], Any],
+        *,
+        settings: Iterable[str] = (),
+        inputs: dict[str, str],
+        outputs: Iterable[Path],
+        rebuild: bool = False,
+    ) -> bool:
+        """Call `work` unless it is complete for the same settings and inputs, or ``--force`` is given.
+
+        Where several processes train together, the primary one decides and keeps the manifest.
+
+        Parameters
+        ----------
+        name : str
+            Names the step's manifest; starts with the script's name.
+        work : callable
+            Takes the `Step`.
+        settings : iterable of str
+            Sections of the settings that the result depends on.
+        inputs : dict of str
+            Fingerprints of the inputs by name.
+        outputs : iterable of Path
+            Files that the work writes.
+        rebuild : bool
+            Replace a result of other settings or inputs, instead of raising a `UserError`.
+
+        Returns
+        -------
+        bool
+            Whether it was called.
+        """
+        step, due = self.step(name, settings, inputs, outputs), False
+        if distributed.is_primary():
+            due = not step.up_to_date(self.force, rebuild)
+        if not distributed.broadcast(due):
+            return False
+        work(step)
+        if distributed.is_primary():
+            step.finish()
+        return True

@@ -1,0 +1,145 @@
+"""Steps: units of work that are done once for the same settings and inputs.
+
+Every step has a manifest, a JSON file. It is written when the work starts, so that a killed run is
+recognised, and again, marked finished, after everything else. It holds the settings that the result depends
+on, fingerprints of the inputs, package versions and the duration.
+"""
+
+import importlib.metadata
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib import files
+from lib.errors import UserError
+
+PACKAGES = ("torch", "timm", "numpy", "pandas", "opencv-python-headless", "albumentations",
+            "scikit-learn", "iterative-stratification")  # fmt: skip
+
+
+@dataclass
+class Step:
+    """One unit of work.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the step.
+    manifest : Path
+    settings : dict
+        The settings that the result depends on by name; JSON values.
+    inputs : dict of str
+        Fingerprints of the inputs by name.
+    outputs : list of Path
+        Files that must exist for the step to be complete.
+    alternative : str
+        How to keep the existing result, offered beside ``--force`` in error messages.
+    """
+
+    name: str
+    manifest: Path
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: list[Path]
+    alternative: str = "--run NAME keeps both"
+    _started: float = field(default=0.0, init=False)
+
+    def up_to_date(self, force: bool = False, rebuild: bool = False) -> bool:
+        """Return whether there is nothing to do; if there is, mark the step as started.
+
+        Parameters
+        ----------
+        force : bool
+            Start in any case.
+        rebuild : bool
+            Start if the existing result has different settings or inputs, instead of raising.
+
+        Raises
+        ------
+        UserError
+            If the existing result has different settings or inputs, without `force` or `rebuild`.
+        """
+        force = force or (rebuild and self.manifest.exists() and not self.matches(force=True))
+        if self.finished(force) and all(path.exists() for path in self.outputs):
+            return True
+        self.start()
+        return False
+
+    def finished(self, force: bool = False) -> bool:
+        """Return whether the manifest is finished for these settings and inputs; raises as `matches` does."""
+        return not force and self.manifest.exists() and self.matches() and is_finished(self.manifest)
+
+    def matches(self, force: bool = False) -> bool:
+        """Return whether the existing result has these settings and inputs.
+
+        Raises
+        ------
+        UserError
+            If not, unless `force`; the message names the first difference.
+        """
+        difference = self._difference(files.read_json(self.manifest))
+        if difference and not force:
+            raise UserError(
+                f"{self.manifest.parent}: the existing {self.name} was made {difference}: "
+                f"{self.alternative}, --force replaces it"
+            )
+        return not difference
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint of settings and inputs, which labels incomplete results such as checkpoints."""
+        return files.fingerprint([self.settings, self.inputs])
+
+    def start(self) -> None:
+        """Mark the step as started for these settings and inputs."""
+        self._started = time.monotonic()
+        files.write_json(self.manifest, self._content(finished=False))
+
+    def finish(self) -> None:
+        """Mark the step as finished."""
+        seconds = round(time.monotonic() - self._started, 2)
+        files.write_json(self.manifest, self._content(finished=True, seconds=seconds))
+
+    def _content(self, **more: Any) -> dict[str, Any]:
+        return {
+            "step": self.name,
+            **more,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "packages": versions(),
+        }
+
+    def _difference(self, manifest: dict[str, Any]) -> str:
+        for kind, ours in (("settings", self.settings), ("inputs", self.inputs)):
+            ours = json.loads(json.dumps(ours))  # tuples become lists, as in the file
+            for key in [*ours, *(key for key in manifest[kind] if key not in ours)]:
+                old, new = manifest[kind].get(key), ours.get(key)
+                if old != new:
+                    return (
+                        f"with {key}={_short(old)}, not {_short(new)}"
+                        if kind == "settings"
+                        else f"from a different {key}"
+                    )
+        return ""
+
+
+def is_finished(manifest: Path) -> bool:
+    """Return whether a manifest exists and is marked finished."""
+    return manifest.exists() and files.read_json(manifest)["finished"]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that affect results; empty for one that is not installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = ""
+    return found
+
+
+def _short(value: Any) -> str:
+    return str(value).replace("[", "").replace("]", "").replace(" ", "")

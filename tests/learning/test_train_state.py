@@ -1,0 +1,185 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from lib.learning import train_state
+from lib.learning.devices import make_deterministic
+from lib.learning.loader import make_loader
+from lib.learning.losses import make_loss
+from lib.learning.train_state import TrainState
+from tests.learning import train_toy
+from tests.learning.train_toy import SETTINGS, Toy
+
+ROWS = np.arange(33)
+
+
+def new_state(dropout=0.0, **changes):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    make_deterministic(1)
+    return TrainState(
+        Toy(dropout), settings, make_loader(train_toy.source(), ROWS, settings.batch_size, 0, seed=0)
+    )
+
+
+def train_epoch(state):
+    loader = make_loader(train_toy.source(), ROWS, state.settings.batch_size, 0, seed=0)
+    loader.batch_sampler.epoch = state.epoch
+    state.model.train()
+    for batch in loader:
+        state.train_batch(batch, state.rate)
+
+
+def weights(state):
+    return {name: value.clone() for name, value in state.model.state_dict().items()}
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def test_accumulated_batches_take_the_step_of_one_large_batch():
+    large, accumulated = new_state(batch_size=16), new_state(accumulate=2)
+    # 33 samples: 16 and 17 against 8, 8, 8 and 9
+    assert large.step_sizes == [[16], [17]] and accumulated.step_sizes == [[8, 8], [8, 9]]
+    for state in (large, accumulated):
+        train_epoch(state)
+        assert state.schedule.position == 2 and state.between_steps
+    for name, value in weights(large).items():
+        assert torch.allclose(value, weights(accumulated)[name], atol=1e-6), name
+
+
+def test_between_accumulated_batches_no_step_is_taken():
+    state = new_state(accumulate=2)
+    before, loader = weights(state), iter(make_loader(train_toy.source(), ROWS, 8, 0, seed=0))
+    state.train_batch(next(loader), 0.1)
+    assert not state.between_steps and state.schedule.position == 0
+    assert_same(weights(state), before)
+    state.train_batch(next(loader), 0.1)
+    assert state.between_steps and state.schedule.position == 1 and state.peak == 0.1
+    assert not torch.equal(weights(state)["layers.0.weight"], before["layers.0.weight"])
+
+
+def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
+    state, states, step = new_state(ema_decay=0.9), [], TrainState._step
+
+    def watched(self, rate):
+        step(self, rate)
+        states.append(weights(self))
+
+    monkeypatch.setattr(TrainState, "_step", watched)
+    train_epoch(state)
+    state.next_epoch()
+    train_epoch(state)
+    average = states[0]  # the first step replaces the random initial weights
+    for one in states[1:]:
+        average = {name: 0.9 * average[name] + 0.1 * value for name, value in one.items()}
+    assert state.evaluated is not state.model
+    for name, value in state.evaluated.state_dict().items():
+        assert torch.allclose(value, average[name], atol=1e-6), name
+    plain = new_state()
+    assert plain.evaluated is plain.model
+
+
+def test_the_gradient_is_clipped(monkeypatch):
+    norms, step = [], torch.optim.AdamW.step
+
+    def watched(self, *arguments, **options):
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    train_epoch(new_state())
+    free = max(norms)
+    norms.clear()
+    train_epoch(new_state(clip_gradient=0.05))
+    assert free > 0.1 and 0.049 < max(norms) <= 0.05 * (1 + 1e-4)
+
+
+def test_the_rate_follows_schedule_and_early_stopping():
+    state = new_state(schedule="cosine")
+    assert state.rate == SETTINGS.learning_rate
+    train_epoch(state)
+    assert state.rate == SETTINGS.learning_rate * state.schedule.factor < SETTINGS.learning_rate
+    assert (
+        state.optimizer.param_groups[0]["lr"]
+        > state.rate
+        == pytest.approx(SETTINGS.learning_rate * (1 + np.cos(np.pi / SETTINGS.epochs)) / 2)
+    )
+    state.stopping.scale = 0.1
+    assert state.rate == pytest.approx(0.1 * SETTINGS.learning_rate * state.schedule.factor)
+
+
+def test_the_training_loss_is_weighted_and_smoothed_and_the_validation_loss_only_weighted():
+    state = new_state(class_weights="balanced", label_smoothing=0.2)
+    count_C = train_toy.source().truth_NC[ROWS].sum(axis=0)
+    assert len(set(count_C.tolist())) > 1
+    weight_C = torch.tensor(1 / count_C / (1 / count_C).mean(), dtype=torch.float32)
+    logits, targets = torch.randn(4, 3), torch.ones(4, 3)
+    smooth, sharp = (make_loss(SETTINGS, weight_C, smoothing) for smoothing in (0.2, 0.0))
+    assert torch.allclose(state.train_loss(logits, targets), smooth(logits, targets))
+    assert torch.allclose(state.loss(logits, targets), sharp(logits, targets))
+
+
+def test_a_restored_state_continues_with_the_same_bits():
+    options = {"dropout": 0.3, "ema_decay": 0.9, "accumulate": 2, "clip_gradient": 1.0}
+    whole = new_state(**options)
+    train_epoch(whole)
+    whole.next_epoch()
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    train_epoch(whole)
+    resumed = new_state(**options)
+    torch.manual_seed(999)
+    file.seek(0)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    train_epoch(resumed)
+    assert_same(weights(resumed), weights(whole))
+    assert_same(resumed.evaluated.state_dict(), whole.evaluated.state_dict())
+    assert resumed.train_result().loss == whole.train_result().loss
+
+
+def test_early_stopping_and_history_are_restored():
+    first, second = new_state(early_stopping=3), new_state(early_stopping=3)
+    first.stopping.after_epoch(True)
+    first.stopping.after_epoch(False)
+    first.history.append({"epoch": 1, "validation_loss": 0.5})
+    second.load_state_dict(first.state_dict())
+    assert second.stopping == first.stopping and second.stopping.waited == 1
+    assert second.history == first.history
+
+
+@pytest.mark.parametrize(("rank", "batches"), [(0, 8), (1, 0)])
+def test_the_primary_process_takes_over_results_of_another_number_of_processes(monkeypatch, rank, batches):
+    state = new_state()
+    train_epoch(state)
+    saved = state.state_dict()
+    saved["ranks"] = saved["ranks"] * 2  # saved by two processes
+    monkeypatch.setattr(train_state, "WORLD", 3)
+    monkeypatch.setattr(train_state, "RANK", rank)
+    monkeypatch.setattr(train_state, "is_primary", lambda: rank == 0)
+    state.load_state_dict(saved)
+    assert len(state.accumulator.rows) == batches
+
+
+def test_a_new_epoch_starts_without_results():
+    state = new_state()
+    train_epoch(state)
+    assert len(state.train_result().rows_N) == 33 and state.last[2] == state.batch == 4
+    state.next_epoch()
+    assert (state.epoch, state.batch, state.peak, state.last) == (1, 0, 0.0, None)
+    assert state.accumulator.rows == []
+
+
+def test_restored_weights_are_also_the_averages():
+    state = new_state(ema_decay=0.9)
+    before = weights(state)
+    train_epoch(state)
+    state.restore(before)
+    assert_same(weights(state), before)
+    assert_same(state.evaluated.state_dict(), before)

@@ -1,0 +1,278 @@
+"""A finished run predicts images that no stage has received, by any of its predictors."""
+
+import html
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import files
+from lib.data import kaggle
+from lib.data.run_data import RunData
+from lib.data.sample_index import read_index
+from lib.errors import UserError
+from lib.evaluation import ensemble, merge_runs, predictions, thresholds
+from lib.figures import data_and_training as figures
+from lib.labels import CHANNELS, CLASSES
+from lib.learning.own_images import OwnImages
+from lib.report import own_images_page
+from tests.conftest import call
+from tests.learning.tiny import prepare, reread
+
+PREDICTORS = ("ensemble", "baseline", "features_alone", "joint", "hierarchy_hard", "hierarchy_soft")
+
+
+def copy_images(source: Path, ids: list[str], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for sample in ids:
+        for channel in CHANNELS:
+            shutil.copy(source / f"{sample}_{channel}.png", folder)
+    return folder
+
+
+# a run of the smoke preset, by predict.py
+
+
+@pytest.fixture(scope="module")
+def work(smoke, tmp_path_factory):
+    """The smoke run without its own arrays and images, and five of its test samples as own images."""
+    folder = tmp_path_factory.mktemp("own_images_page") / "work"
+    shutil.copytree(smoke / "outputs", folder / "outputs")
+    cache = smoke / "data" / "cache" / "smoke"
+    for path in (cache / "index.csv", *cache.glob("features_*/features.csv")):
+        copy = folder / path.relative_to(smoke)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    data = Path("data") / "smoke"
+    shutil.copytree(smoke / data, folder / data, ignore=shutil.ignore_patterns("*.png"))
+    ids = sorted(read_index(cache / "index.csv").test_ids)[:5]
+    copy_images(smoke / data / "test", ids, folder / "cells")
+    return folder
+
+
+def classify(work: Path, *options: object, images: str = "cells") -> Path:
+    """Call predict.py; return the folder of its results."""
+    last_line = call("predict", work / images, "--preset", "smoke", "--work", work, *options)
+    folder = work / "outputs" / "smoke" / "own_images" / images
+    assert f"report: {folder / 'report.html'}" in last_line
+    return folder
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_a_test_sample_is_predicted_as_the_run_predicted_it(work, predictor):
+    results = classify(work, "--predictor", predictor)
+    run = work / "outputs" / "smoke"
+    table, ids = (
+        predictions.load(run / "predictions" / predictor / "test.npz"),
+        kaggle.list_samples(work / "cells"),
+    )
+    thresholds_C = thresholds.load(run / "thresholds" / f"{predictor}.json", "test")
+    decision_NC = thresholds.final_decisions(table.select(ids, "test"), thresholds_C)
+    found = pd.read_csv(results / "locations.csv")
+    expected = {(ids[row], CLASSES[label]) for row, label in np.argwhere(decision_NC)}
+    assert set(zip(found["id"], found["location"], strict=True)) == expected and len(found) == len(expected)
+    probabilities = pd.read_csv(results / "probabilities.csv", index_col="id")
+    assert probabilities.index.tolist() == ids and probabilities.columns.tolist() == list(CLASSES)
+    for row in found.itertuples():
+        assert row.probability == probabilities.loc[row.id, row.location]
+        low, high = {"high": (0.8, 1), "medium": (0.5, 0.8), "low": (0, 0.5)}[row.confidence]
+        assert low <= row.probability <= high
+    for _, rows in found.groupby("id"):  # the most probable first
+        assert rows["probability"].is_monotonic_decreasing
+    classes = pd.read_csv(run / "evaluation" / f"{predictor}_classes.csv")
+    chosen = classes[(classes["subset"] == "holdout") & (classes["decision"] == "submitted")]
+    precision = chosen.set_index("class")["precision"]
+    assert found["precision_on_holdout"].tolist() == precision[found["location"]].tolist()
+
+
+def test_the_default_is_the_best_predictor_on_validation(work, capsys):
+    summary = {}
+    for path in (work / "outputs" / "smoke" / "evaluation").glob("*_summary.csv"):
+        table = pd.read_csv(path).set_index(["subset", "decision"])
+        summary[path.stem.removesuffix("_summary")] = table.loc[("validation", "submitted"), "macro_f1"]
+    classify(work)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "predicted by" in line)
+    best = [name for name, score in summary.items() if score == max(summary.values())]
+    assert any(f"predicted by {name} of " in line for name in best)
+
+
+def test_the_page_shows_every_image_with_its_locations(work):
+    results = classify(work, "--predictor", "baseline")
+    page = (results / "report.html").read_text()
+    text = " ".join(html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)).split())
+    found = pd.read_csv(results / "locations.csv")
+    pictures = re.findall(r'<img[^>]* src="(data:image[^"]+)"', page)
+    assert len(pictures) == found["id"].nunique() == 5 and len(set(pictures)) == 5
+    for sample, rows in found.groupby("id"):
+        shown = " ".join(f"{row.location} {row.probability:.0%}" for row in rows.itertuples())
+        assert f"{shown} {sample}" in re.sub(r"(\d) %", r"\1%", text)
+    for name, count in found["location"].value_counts().items():
+        assert f"{name} {count}" in text
+    assert "5 images." in text and "predicted by baseline of run smoke" in text
+    examples = json.loads((results / "examples" / "examples.json").read_text())
+    assert examples["network"] == "baseline"
+    first = found.drop_duplicates("id").set_index("id")["location"]  # attributions are of the first location
+    assert {one["id"]: CLASSES[one["label"]] for one in examples["images"]} == first.to_dict()
+
+
+def test_other_images_replace_the_earlier_ones(work):
+    before = pd.read_csv(classify(work, "--predictor", "baseline") / "probabilities.csv", index_col="id")
+    ids = kaggle.list_samples(work / "cells")
+    try:
+        for channel in CHANNELS:
+            shutil.copy(work / "cells" / f"{ids[0]}_{channel}.png", work / "cells" / f"another_{channel}.png")
+        results = classify(work, "--predictor", "baseline")
+    finally:
+        for channel in CHANNELS:
+            (work / "cells" / f"another_{channel}.png").unlink()
+    after = pd.read_csv(results / "probabilities.csv", index_col="id")
+    assert set(after.index) == {*ids, "another"}
+    assert after.loc["another"].to_numpy() == pytest.approx(before.loc[ids[0]].to_numpy(), abs=1e-5)
+    assert "another" in set(pd.read_csv(results / "locations.csv")["id"])
+    again = classify(work, "--predictor", "baseline")
+    assert pd.read_csv(again / "probabilities.csv")["id"].tolist() == ids
+
+
+def test_decisions_keep_to_the_settings_of_the_command_line(work):
+    options = ("--predictor", "baseline", "--set", "threshold.max_labels=1")
+    found = pd.read_csv(classify(work, *options) / "locations.csv")
+    assert found["id"].value_counts().max() == 1
+    options = ("--predictor", "baseline", "--set", "threshold.consistent=true")
+    found = pd.read_csv(classify(work, *options) / "locations.csv")
+    run = work / "outputs" / "smoke"
+    own = run / "own_images" / "cells" / "predictions" / "smoke" / "stage_1" / "test.npz"
+    accepted_NG = predictions.load(own, 3).probabilities_NC >= 0.5
+    groups, ids = list(RunData.read(_run(work)).groups.values()), kaggle.list_samples(work / "cells")
+    for sample, rows in found.groupby("id"):
+        accepted_G = accepted_NG[ids.index(sample)]
+        allowed = {CLASSES[c] for number in np.flatnonzero(accepted_G) for c in groups[number]}
+        assert not accepted_G.any() or set(rows["location"]) <= allowed
+
+
+def _run(work):
+    from lib import cli
+
+    return cli.start(cli.parser("A test. \n"), ["--preset", "smoke", "--work", str(work), "--run", "smoke"])
+
+
+def test_a_predictor_that_cannot_predict_images_is_one_line(work):
+    run = work / "outputs" / "smoke"
+    for kind in ("thresholds/{}.json", "evaluation/{}_classes.csv", "evaluation/{}_summary.csv"):
+        shutil.copy(run / kind.format("baseline"), run / kind.format("theirs"))
+    shutil.copytree(run / "predictions" / "baseline", run / "predictions" / "theirs")
+    external = {"kind": "external", "files": ["theirs.csv"]}
+    files.write_json(run / "predictions" / "theirs" / "predictor.json", external)
+    try:
+        with pytest.raises(
+            UserError, match=r"theirs consists of external predictions \(theirs\.csv\).*--predictor"
+        ):
+            classify(work, "--predictor", "theirs")
+    finally:
+        for path in (*run.glob("thresholds/theirs*"), *run.glob("evaluation/theirs*")):
+            path.unlink()
+        shutil.rmtree(run / "predictions" / "theirs")
+    with pytest.raises(UserError, match=r"--predictor none: .* it has baseline"):
+        classify(work, "--predictor", "none")
+
+
+def test_missing_images_are_one_line(work):
+    with pytest.raises(UserError, match="no such folder"):
+        classify(work, images="nowhere")
+
+
+# small runs with folds, test-time augmentation and a hierarchy
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """A run with every kind of predictor, its mean with another seed, and three test samples of both."""
+    work, runs = tmp_path_factory.mktemp("folds"), []
+    settings = ("split.folds=2", "training.tta=true", "hierarchy.train=all", "hierarchy.other=both")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "training_curves", lambda *_arguments: None)
+        for seed in range(2):
+            name = f"seed_{seed}"
+            options = (*settings, f"training.seed={seed}", "--run", name)
+            runs.append(prepare(work, *options, train=120, features=seed == 0))
+            for script in ("02_train_cnn", "03_train_hier"):
+                call(script, "--work", work, "--run", name)
+    data, folder = RunData.read(runs[0]), runs[0].folder / "predictions"
+    ensemble.update(runs[0], data, predictions.list_predictors(folder), force=False)
+    merged = replace(runs[0], folder=runs[0].folder.with_name("merged"))
+    merge_runs.start([run.folder for run in runs], merged.folder)
+    merge_runs.merge(
+        [run.folder for run in runs],
+        merged.folder / "predictions",
+        {name: data.ids(name) for name in data.predicted_subsets},
+    )
+    copy_images(work / "raw" / "test", ["t00", "t02", "t03"], work / "cells")
+    return runs[0], merged, work / "cells"
+
+
+EVERY = (
+    "baseline", "baseline_tta", "features_alone", "joint", "joint_tta", "hierarchy_hard", "hierarchy_soft",
+    "hierarchy_hard_tta", "hierarchy_soft_other_tta", "ensemble",
+)  # fmt: skip
+MERGED = ("baseline", "features_alone", "hierarchy_soft_tta", "joint")
+
+
+@pytest.mark.parametrize(
+    ("merged", "name"), [*((False, name) for name in EVERY), *((True, name) for name in MERGED)]
+)
+def test_every_kind_of_predictor_predicts_a_test_sample_as_its_run_did(folds, merged, name):
+    run, cells = folds[merged], folds[2]
+    images = OwnImages.open(run, cells, run.folder / "own_images" / "cells", [16])
+    found = own_images_page.predict(images, name)
+    expected = predictions.load(run.predictor(name) / "test.npz")
+    assert found.ids == ["t00", "t02", "t03"]
+    expected_NC = expected.select(found.ids, "test")
+    # probabilities of a network depend in their last digits on which images share a batch
+    assert np.allclose(found.probabilities_NC, expected_NC, atol=1e-5)
+    if "hard" not in name:  # it may route all samples alike
+        assert np.abs(expected_NC[0] - expected_NC[1]).max() > 1e-4
+    assert np.array_equal(found.known_C, expected.known_C)
+
+
+def test_an_ensemble_of_ranks_cannot_predict_single_images(folds):
+    run, _, cells = folds
+    images = OwnImages.open(run, cells, run.folder / "own_images" / "cells", [16])
+    path = run.predictor("ensemble") / "predictor.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"method": "rank_mean"}))
+    try:
+        with pytest.raises(UserError, match=r"ensemble\.method=rank_mean .*--predictor"):
+            own_images_page.predict(images, "ensemble")
+    finally:
+        path.write_text(json.dumps(content))
+
+
+# tables
+
+
+def test_locations_are_listed_by_image_the_most_probable_first():
+    decision_NC, calibrated_NC = np.zeros((3, 28), bool), np.zeros((3, 28))
+    decision_NC[0, [2, 5, 7]] = decision_NC[2, 0] = True
+    calibrated_NC[0, [2, 5, 7]], calibrated_NC[2, 0] = (0.5, 0.8, 0.49999), 0.1
+    table = own_images_page.locations_table(
+        ["a", "b", "c"], decision_NC, calibrated_NC, {CLASSES[5]: 0.9, CLASSES[0]: 0.3}, "holdout"
+    )
+    assert table.columns.tolist() == ["id", "location", "probability", "confidence", "precision_on_holdout"]
+    assert table[["id", "location", "confidence"]].to_numpy().tolist() == [
+        ["a", CLASSES[5], "high"], ["a", CLASSES[2], "medium"], ["a", CLASSES[7], "low"],
+        ["c", CLASSES[0], "low"],
+    ]  # fmt: skip
+    assert table["precision_on_holdout"].fillna(-1).tolist() == [0.9, -1, -1, 0.3]
+
+
+def test_unknown_settings_of_another_run_are_not_needed(folds):
+    """A merged run's networks are found by the names of its runs, whatever settings it is opened with."""
+    _, merged, cells = folds
+    other = reread(merged, "split.folds=1", "training.seed=9")
+    images = OwnImages.open(other, cells, merged.folder / "own_images" / "cells", [16])
+    expected = predictions.load(merged.predictor("baseline") / "test.npz").select(images.ids, "test")
+    assert np.allclose(own_images_page.predict(images, "baseline").probabilities_NC, expected, atol=1e-5)

@@ -1,0 +1,285 @@
+"""The tables of an evaluation are what is computed from the predictions directly."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from lib import files
+from lib.errors import UserError
+from lib.evaluation import confusion, predictions, predictor_scores, thresholds
+from lib.evaluation.calibration import Calibration, reliability_by_class
+from lib.evaluation.intervals import macro_f1_interval
+from lib.evaluation.predictions import LabelledPredictions, Predictor
+from lib.hierarchy import evaluation as hierarchy_evaluation
+from lib.hierarchy.combination import HierarchyPredictions
+from lib.labels import CLASSES
+from lib.report import own_images_page, run_report
+from tests.conftest import call
+from tests.report.conftest import LABELS, report_of, restart, start
+
+PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
+
+
+def read(run, name):
+    return pd.read_csv(run.evaluation(name))
+
+
+def probabilities(run, name, subset, ids):
+    return predictions.load(run.predictor(name) / f"{subset}.npz").select(ids, subset)
+
+
+def chosen_thresholds(run, name, data, subset):
+    """Choose the thresholds of a subset from validation, as the settings ask for."""
+    validation = LabelledPredictions(
+        data.truth_NC("validation"), probabilities(run, name, "validation", data.ids("validation"))
+    )
+    rule = thresholds.choose(validation, data.truth_NC("train").mean(axis=0), run.config.threshold)
+    return rule(probabilities(run, name, subset, data.ids(subset)))
+
+
+def decided(run, name, data, subset):
+    raw_NC = probabilities(run, name, subset, data.ids(subset))
+    thresholds_C = chosen_thresholds(run, name, data, subset)
+    return {
+        "fixed": raw_NC >= 0.5,
+        "tuned": raw_NC.astype(np.float64) >= thresholds_C,
+        "submitted": thresholds.final_decisions(raw_NC, thresholds_C),
+    }
+
+
+def assert_equal(table, expected):
+    """Compare tables as the files round them."""
+    pd.testing.assert_frame_equal(
+        table, expected.reset_index(drop=True), check_dtype=False, atol=2e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", ["baseline", "hierarchy_soft"])
+@pytest.mark.parametrize("subset", ["train", "validation", "holdout"])
+def test_the_scores_of_classes_are_scikit_learns(finished, name, subset):
+    data = report_of(finished).data
+    table = read(finished, f"{name}_classes")
+    assert sorted(data.classes) == sorted(LABELS), "classes without a sample are left out"
+    truth_NC = data.truth_NC(subset)
+    for decision, decision_NC in decided(finished, name, data, subset).items():
+        rows = table[(table["subset"] == subset) & (table["decision"] == decision)]
+        assert rows["class"].tolist() == [CLASSES[label] for label in data.classes]
+        pair = truth_NC[:, data.classes], decision_NC[:, data.classes]
+        for column, score in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
+            expected = score(*pair, average=None, zero_division=0)
+            assert rows[column].to_numpy() == pytest.approx(expected, abs=1e-6), (decision, column)
+        assert rows["support"].tolist() == pair[0].sum(axis=0).tolist()
+        assert rows["predicted"].tolist() == pair[1].sum(axis=0).tolist()
+
+
+def test_summaries_are_means_over_the_runs_classes(finished):
+    data = report_of(finished).data
+    table = read(finished, "baseline_summary").set_index(["subset", "decision"])
+    for decision, decision_NC in decided(finished, "baseline", data, "holdout").items():
+        row, pair = table.loc["holdout", decision], (data.truth_NC("holdout"), decision_NC)
+        pair = tuple(table_NC[:, data.classes] for table_NC in pair)
+        assert row["macro_f1"] == pytest.approx(f1_score(*pair, average="macro", zero_division=0), abs=1e-6)
+        assert row["labels_per_sample"] == pytest.approx(decision_NC.sum(axis=1).mean(), abs=1e-6)
+        assert row["samples"] == len(decision_NC) == len(data.ids("holdout"))
+        if decision == "submitted":
+            assert row["macro_f1"] != table.loc[("holdout", "tuned"), "macro_f1"]
+            assert row[["low", "high"]].tolist() == pytest.approx(macro_f1_interval(*pair), abs=1e-6)
+
+
+def test_thresholds_are_those_of_each_subset(finished):
+    data = report_of(finished).data
+    for subset in ("validation", "holdout", "test"):
+        saved = thresholds.load(finished.thresholds("features_alone"), subset)
+        assert np.array_equal(saved, chosen_thresholds(finished, "features_alone", data, subset))
+
+
+def test_reliability_is_that_of_raw_and_calibrated_probabilities(finished):
+    data = report_of(finished).data
+    truth_NC, raw_NC = (
+        data.truth_NC("holdout"),
+        probabilities(finished, "baseline", "holdout", data.ids("holdout")),
+    )
+    validation_NC = probabilities(finished, "baseline", "validation", data.ids("validation"))
+    calibration = Calibration(validation_NC, data.truth_NC("validation"))
+    expected = reliability_by_class(
+        truth_NC, {"raw": raw_NC, "calibrated": calibration(raw_NC)}, data.classes
+    )
+    assert_equal(read(finished, "baseline_reliability"), expected)
+
+
+def test_the_comparison_lists_every_predictors_summary(finished):
+    table = read(finished, "predictors")
+    assert table["predictor"].unique().tolist() == PREDICTORS
+    for name in PREDICTORS:
+        own = table[table["predictor"] == name].drop(columns="predictor")
+        assert_equal(own.reset_index(drop=True), read(finished, f"{name}_summary"))
+
+
+def test_confusions_are_those_of_the_best_predictors_submitted_decisions(finished):
+    data = report_of(finished).data
+    best = predictor_scores.best_predictor(finished.folder)
+    decision_NC = decided(finished, best, data, "holdout")["submitted"]
+    expected = confusion.frequent_confusions(data.truth_NC("holdout"), decision_NC, data.classes)
+    assert_equal(read(finished, "confusions"), expected)
+
+
+def test_the_hierarchy_is_scored_stage_by_stage(finished):
+    data = report_of(finished).data
+    hierarchy = HierarchyPredictions(finished.folder / "networks", finished.config.hierarchy, data)
+    assert_equal(read(finished, "groups"), hierarchy_evaluation.evaluate_groups(hierarchy, "holdout"))
+    baseline = predictions.load(finished.predictor("baseline") / "holdout.npz")
+    expected = hierarchy_evaluation.evaluate_within_groups(hierarchy, "holdout", "baseline", baseline, 0.5)
+    assert_equal(read(finished, "within_groups"), expected)
+
+
+def test_every_figure_of_the_evaluation_is_drawn(finished):
+    names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
+    each = {f"{figure}_{name}" for figure in ("f1", "scores") for name in PREDICTORS}
+    assert names >= each | {
+        "predictors",
+        "reliability",
+        "confusions",
+        "groups",
+        "within_groups",
+        "advantages",
+    }
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn instead of figures: arguments by the name of the function."""
+    calls = {}
+    for name in ("class_f1", "class_scores", "predictors", "reliability", "confusions", "group_scores",
+                 "within_groups", "class_advantages"):  # fmt: skip
+
+        def note(path, *arguments, name=name):
+            calls[name] = (path, *arguments)
+            files.write_text(path, "a figure")
+
+        monkeypatch.setattr(run_report.figures, name, note)
+    return calls
+
+
+def test_figures_show_the_reported_subset(copied, drawn):
+    report = report_of(copied)
+    one = report.predictor("baseline")
+    report._evaluate(one)
+    report._compare(PREDICTORS)
+    classes = read(copied, "baseline_classes")
+    holdout = classes[classes["subset"] == "holdout"]
+    path, scores, title = drawn["class_f1"]
+    assert path == copied.figure("f1_baseline") and title == "baseline: holdout, simulated cells"
+    assert_equal(scores.reset_index(drop=True), holdout)
+    path, scores, groups, title = drawn["class_scores"]
+    assert_equal(scores.reset_index(drop=True), holdout[holdout["decision"] == "fixed"])
+    assert groups == report.data.groups and "0.5 for all classes" in title
+    best, truth_NC = predictor_scores.best_predictor(copied.folder), report.data.truth_NC("holdout")
+    decision_NC = report.predictor(best).decisions("holdout")
+    path, share_CC, groups, classes, title = drawn["confusions"]
+    assert path == copied.figure("confusions") and best in title and classes == report.data.classes
+    assert np.array_equal(share_CC, confusion.matrix(truth_NC, decision_NC), equal_nan=True)  # rows: true
+    _, shown_NC, both, *_ = drawn["reliability"]
+    assert np.array_equal(shown_NC, truth_NC) and list(both) == ["raw", "calibrated"]
+    _, table, subset, fixed, _ = drawn["predictors"]
+    assert (subset, fixed, table["predictor"].nunique()) == ("holdout", 0.5, 5)
+    _, advantages, *_ = drawn["class_advantages"]
+    assert advantages["predictor"].unique().tolist() == ["baseline", "hierarchy_hard"]
+    assert set(advantages["subset"]) == {"holdout"} and set(advantages["decision"]) == {"fixed"}
+
+
+# folds
+
+
+def test_with_folds_each_fold_is_decided_with_the_thresholds_of_the_others(folded):
+    report = report_of(folded)
+    data, fold_N = report.data, report.data.validation_fold_N
+    truth_NC = data.truth_NC("validation")
+    raw_NC = probabilities(folded, "baseline", "validation", data.ids("validation"))
+    everything, frequency_C = LabelledPredictions(truth_NC, raw_NC), truth_NC.mean(axis=0)
+    saved, decision_NC = thresholds.load(folded.thresholds("baseline"), "validation"), np.zeros_like(truth_NC)
+    assert saved.shape == (3, 28) and len(truth_NC) == 60
+    for k in range(3):
+        rule = thresholds.choose(everything.rows(fold_N != k), frequency_C, folded.config.threshold)
+        thresholds_C = rule(raw_NC[fold_N == k])
+        assert np.array_equal(saved[k], thresholds_C)
+        decision_NC[fold_N == k] = thresholds.final_decisions(raw_NC[fold_N == k], thresholds_C)
+    table = read(folded, "baseline_summary").set_index(["subset", "decision"])
+    assert set(table.index.get_level_values("subset")) == {"validation"}
+    pair = truth_NC[:, data.classes], decision_NC[:, data.classes]
+    expected = f1_score(*pair, average="macro", zero_division=0)
+    assert table.loc[("validation", "submitted"), "macro_f1"] == pytest.approx(expected, abs=1e-6)
+    everywhere = thresholds.choose(everything, frequency_C, folded.config.threshold)
+    test_NC = probabilities(folded, "baseline", "test", data.ids("test"))
+    assert np.array_equal(thresholds.load(folded.thresholds("baseline"), "test"), everywhere(test_NC))
+
+
+# done once
+
+
+def test_a_predictor_is_evaluated_once_until_its_predictions_change(copied):
+    report = report_of(copied)
+    assert not report.evaluate("baseline")
+    path = copied.predictor("baseline") / "holdout.npz"
+    table = predictions.load(path)
+    table.probabilities_NC[0, 0] = 0.123
+    predictions.save(path, table)
+    with pytest.raises(UserError, match=r"different holdout.npz: .*--force"):
+        report.evaluate("baseline")
+
+
+def test_another_way_to_choose_thresholds_is_another_run(finished):
+    changed = start(*restart(finished, "threshold.method=f1"))
+    with pytest.raises(UserError, match=r"threshold.method=expected_f1, not f1"):
+        report_of(changed).evaluate("baseline")
+
+
+def test_frequencies_are_those_of_training_or_of_a_table(finished, tmp_path):
+    report = report_of(finished)
+    assert np.array_equal(report.frequency_C, report.data.truth_NC("train").mean(axis=0))
+    assert report.decision_inputs(["test"]) == []
+    table = tmp_path / "frequencies.csv"
+    table.write_text("class,frequency\nNucleoplasm,0.9\n")
+    other = report_of(start(*restart(finished, f"threshold.frequencies={table}")))
+    assert other.frequency_C[0] == 0.9 and np.array_equal(other.frequency_C[1:], report.frequency_C[1:])
+    assert other.decision_inputs(["test"]) == [table]
+
+
+def test_consistent_decisions_depend_on_stage_1(finished):
+    report = report_of(start(*restart(finished, "threshold.consistent=true")))
+    inputs = report.decision_inputs(["validation", "test"])
+    assert inputs == [finished.network("stage_1") / f"{subset}.npz" for subset in ("validation", "test")]
+    one = report.predictor("baseline")
+    allowed_NC = one.allowed_NC("holdout")
+    assert np.array_equal(allowed_NC, report.hierarchy.allowed_NC("holdout")) and not allowed_NC.all()
+    decision_NC, restricted_N = one.decisions("holdout"), allowed_NC.any(axis=1)
+    assert not (decision_NC & ~allowed_NC)[restricted_N].any()
+    assert report_of(finished).predictor("baseline").allowed_NC is None
+
+
+def test_a_hierarchy_is_not_scored_before_its_networks_are_combined(copied):
+    for name in ("groups", "within_groups"):
+        copied.evaluation(name).unlink()
+    (copied.predictor("hierarchy_hard") / "holdout.npz").unlink()
+    report_of(copied)._compare(["baseline", "features_alone"])
+    assert not copied.evaluation("groups").exists() and copied.evaluation("predictors").exists()
+
+
+def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
+    data, random = report_of(copied).data, np.random.default_rng(5)
+    ids = [sample for subset in data.predicted_subsets for sample in data.ids(subset)]
+    names = ["hierarchy_x", "features_alone_tta"]
+    for name in names:
+        scores = pd.DataFrame(random.uniform(size=(len(ids), 28)), columns=list(CLASSES)).assign(Id=ids)
+        scores.to_csv(tmp_path / f"{name}.csv", index=False)
+        call("04_threshold", *restart(copied), "--add", name, tmp_path / f"{name}.csv")
+    assert set(read(copied, "predictors")["predictor"]) == {*PREDICTORS, *names}
+    ensemble = Predictor.read(copied.predictor("ensemble"))
+    assert set(ensemble.members) == {*PREDICTORS, *names} - {"ensemble"}
+    assert sum(ensemble.members.values()) == pytest.approx(1)
+    for name in names:
+        assert Predictor.read(copied.predictor(name)).kind == "external"
+        with pytest.raises(UserError, match=rf"{name}.*external.*{name}.csv.*--predictor"):
+            own_images_page.predict(SimpleNamespace(run=copied), name)
