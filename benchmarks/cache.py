@@ -1,11 +1,11 @@
-"""Building the cache against bare decoding and resizing of the same files, in the same processes.
+"""Building the cache against bare decoding and resizing of the same files, with as many processes.
 
-Bare is ``cv2.imread`` of the four files of a sample and ``cv2.resize`` of each, nothing kept; ours
-also checks every file, merges the channels, measures them, and writes shards and their
-descriptions. The two take turns, so that a machine that slows down slows both.
+Bare is ``cv2.imread`` of the four files of a sample and ``cv2.resize`` of each; the result is dropped. Ours
+also checks every file, merges the channels, measures them, and writes shards and their metadata. The two
+alternate, so that a machine that becomes slower affects both.
 
 Run     python benchmarks/cache.py --data FOLDER --size 256
-        (FOLDER in Kaggle's layout; without --data, 200 simulated samples of 512 px are made first)
+        (FOLDER in Kaggle's layout; without --data, 200 samples of 512 px are simulated first)
 """
 
 import argparse
@@ -22,6 +22,7 @@ from joblib import Parallel, delayed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.data import cache, kaggle
+from lib.labels import CHANNELS
 from lib.simulation import dataset
 
 SHARD_ROWS = 64
@@ -31,7 +32,7 @@ def bare(source: Path, ids: list[str], size: int) -> None:
     """Decode and resize the channels of some samples."""
     cv2.setNumThreads(1)
     for sample in ids:
-        for channel in kaggle.CHANNELS:
+        for channel in CHANNELS:
             plane = cv2.imread(str(kaggle.image_path(source, "train", sample, channel)), cv2.IMREAD_UNCHANGED)
             cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA)
 
@@ -65,9 +66,8 @@ def main() -> None:
                 cache.build(source, cached, "train", ids, (options.size,), SHARD_ROWS, options.workers)
                 seconds["ours"].append(time.perf_counter() - started)
                 shutil.rmtree(cached)
-                print(
-                    f"round {turn}: " + ", ".join(f"{len(ids) / s[-1]:.0f} {n}" for n, s in seconds.items())
-                )
+                rates = ", ".join(f"{len(ids) / own[-1]:.0f} {name}" for name, own in seconds.items())
+                print(f"round {turn}: samples per second: {rates}")
     ratios = [b / o for b, o in zip(seconds["bare"][1:], seconds["ours"][1:], strict=True)]
     print(
         f"{len(ids)} samples of 4 files to {options.size} px, {options.workers} processes: "

@@ -1,10 +1,10 @@
-"""How fast the biological features are, how alike both ways of denoising, how flat the memory.
+"""Speed and memory use of the biological features, and how well the two ways of denoising agree.
 
-The yardstick is the code that Liu, Zhang and Zhou published: 8 seconds a sample of 512 px on one core.
-With --reference, the slow implementation of the tests is held beside (it needs the tests' packages).
+Speed is relative to the code that Liu, Zhang and Zhou published: 8 seconds per sample of 512 px on one core.
+With --reference, the values are compared with the tests' slow implementation (needs the tests' packages).
 
 Run     python benchmarks/features.py --data FOLDER
-        (FOLDER in Kaggle's layout; without --data, 100 simulated samples of 512 px are made first)
+        (FOLDER in Kaggle's layout; without --data, 100 samples of 512 px are simulated first)
 """
 
 import argparse
@@ -25,76 +25,79 @@ from lib.cli import ROOT
 from lib.data import kaggle
 from lib.features.additional import COLUMNS
 from lib.features.biological import TEN, measure
+from lib.labels import CHANNELS
 from lib.simulation import dataset
 
 PUBLISHED_SECONDS = 8.0
-WAYS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))
+VARIANTS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))  # denoising and features
 
 
 def load(source: Path, limit: int) -> list[np.ndarray]:
-    """Read the labelled samples, then those of the test set, as far as the limit goes."""
+    """Read the labelled samples, then those of the test set, at most `limit`."""
     ids = [("train", sample) for sample in kaggle.read_labels(source)[0]]
     ids += [("test", sample) for sample in kaggle.read_submission_ids(source)]
     return [kaggle.read_image(source, *place) for place in ids[:limit]]
 
 
 def time_each(images: list[np.ndarray]) -> None:
-    """Print the rate of each way on one core; they take turns, sample by sample."""
+    """Print the speed of each variant on one core; they alternate, sample by sample."""
     cv2.setNumThreads(1)
-    seconds = {way: 0.0 for way in WAYS}
+    seconds = dict.fromkeys(VARIANTS, 0.0)
     for image_HWK in images:
-        for denoise, columns in WAYS:
+        for denoise, columns in VARIANTS:
             started = time.perf_counter()
             measure(image_HWK, denoise, COLUMNS[columns])
             seconds[denoise, columns] += time.perf_counter() - started
     for (denoise, columns), total in seconds.items():
         mean = total / len(images)
         print(
-            f"{columns} features, denoising {denoise}: {mean * 1000:.0f} ms a sample of "
-            f"{len(images[0])} px on one core, {PUBLISHED_SECONDS / mean:.0f} times the published rate"
+            f"{columns} features, denoising {denoise}: {mean * 1000:.0f} ms per sample of "
+            f"{len(images[0])} px on one core, {PUBLISHED_SECONDS / mean:.0f} times the published speed"
         )
 
 
-def both(image_HWK: np.ndarray) -> list[np.ndarray]:
-    """Return all features with each denoising."""
+def measure_both(image_HWK: np.ndarray) -> list[np.ndarray]:
+    """Return all features, with fast and with the paper's denoising."""
     cv2.setNumThreads(1)
     return [measure(image_HWK, denoise, COLUMNS["all"]) for denoise in ("fast", "paper")]
 
 
-def agreement(images: list[np.ndarray]) -> None:
+def compare_denoising(images: list[np.ndarray]) -> None:
     """Print Spearman's rank correlation of fast and the paper's denoising, feature by feature."""
-    fast_NF, paper_NF = np.moveaxis(np.array(Parallel(2)(delayed(both)(image) for image in images)), 1, 0)
+    values = np.array(Parallel(2)(delayed(measure_both)(image) for image in images))
+    fast_NF, paper_NF = np.moveaxis(values, 1, 0)
     print(f"\nrank correlation of fast and the paper's denoising over {len(images)} samples")
     for column, name in enumerate(COLUMNS["all"]):
-        said = ~np.isnan(fast_NF[:, column]) & ~np.isnan(paper_NF[:, column])
-        print(f"{name:<28}{spearmanr(fast_NF[said, column], paper_NF[said, column])[0]:.3f}")
+        defined_N = ~np.isnan(fast_NF[:, column]) & ~np.isnan(paper_NF[:, column])
+        pair = fast_NF[defined_N, column], paper_NF[defined_N, column]
+        print(f"{name:<28}{spearmanr(*pair)[0]:.3f}")
 
 
 def compare_with_reference(images: list[np.ndarray]) -> None:
-    """Print the largest relative difference from the tests' slow implementation, feature by feature."""
+    """Print the largest relative difference from the tests' implementation, feature by feature."""
     from tests.features.reference import reference
 
-    theirs = Parallel(2)(delayed(reference)(image) for image in images)
+    expected = Parallel(2)(delayed(reference)(image) for image in images)
     print(f"\nlargest relative difference from the slow reference over {len(images)} samples")
     ours_NF = np.array([measure(image, "fast", TEN) for image in images])
     for column, name in enumerate(TEN):
-        wanted_N = np.array([values[name] for values in theirs])
-        same = (np.isnan(ours_NF[:, column]) == np.isnan(wanted_N)).all()
+        expected_N = np.array([values[name] for values in expected])
+        same = (np.isnan(ours_NF[:, column]) == np.isnan(expected_N)).all()
         with np.errstate(divide="ignore", invalid="ignore"):
-            difference_N = np.abs(ours_NF[:, column] / wanted_N - 1)
-        print(f"{name:<28}{np.nanmax(difference_N):.1e}" + ("" if same else "  and not nan where it is"))
+            difference_N = np.abs(ours_NF[:, column] / expected_N - 1)
+        print(f"{name:<28}{np.nanmax(difference_N):.1e}" + ("" if same else "  undefined elsewhere"))
 
 
 def peak_memory(source: Path, folder: Path, count: int) -> float:
-    """Return the peak in MB of stage 01, in one process, over links to so many samples."""
-    ids = [("train", sample) for sample in kaggle.read_labels(source)[0]]
+    """Return the peak memory in MB of stage 01, in one process, over links to `count` samples."""
+    ids, _ = kaggle.read_labels(source)
     raw, work = folder / f"raw{count}", folder / f"work{count}"
     rows = []
-    for part in kaggle.SUBSETS:
-        (raw / part).mkdir(parents=True)
+    for subset in kaggle.SUBSETS:
+        (raw / subset).mkdir(parents=True)
     for row in range(count):
-        _, sample = ids[row % len(ids)]
-        for channel in kaggle.CHANNELS:
+        sample = ids[row % len(ids)]
+        for channel in CHANNELS:
             path = kaggle.image_path(source, "train", sample, channel).resolve()
             kaggle.image_path(raw, "train", f"s{row}", channel).symlink_to(path)
             if row == 0:
@@ -102,28 +105,35 @@ def peak_memory(source: Path, folder: Path, count: int) -> float:
         rows.append(f"s{row},{row % 4}")
     (raw / "train.csv").write_text("\n".join(["Id,Target", *rows]) + "\n")
     (raw / "sample_submission.csv").write_text("Id,Predicted\nt,0\n")
-    options = ["--preset", "smoke", "--data", str(raw), "--work", str(work), "--workers"]
-    chosen = ["--set", "data.sizes=512", "training.size=512", "data.shard_rows=50"]
-    subprocess.run(
-        [sys.executable, str(ROOT / "00_prepare.py"), *options, "2", *chosen], check=True, stdout=-3
+    options = ["--preset", "smoke", "--data", str(raw), "--work", str(work), "--quiet"]
+    options += ["--set", "data.sizes=512", "training.size=512", "data.shard_rows=50"]
+    prepare, stage = (
+        [sys.executable, str(ROOT / script), *options, "--workers", workers]
+        for script, workers in (("00_prepare.py", "2"), ("01_features.py", "1"))
     )
+    subprocess.run(prepare, check=True)
     code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=-3); "
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    stage = [sys.executable, str(ROOT / "01_features.py"), *options, "1", *chosen]
     return int(subprocess.check_output([sys.executable, "-c", code, *stage])) / 1000
 
 
 def main() -> None:
-    """Print everything."""
+    """Print all measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--limit", type=int, default=100, help="most samples that are read")
+    parser.add_argument("--limit", type=int, default=100, help="largest number of samples to measure")
     parser.add_argument("--reference", action="store_true", help="compare with the tests' implementation")
-    parser.add_argument("--memory", type=int, nargs="+", default=[], help="numbers of samples, 100 2000 say")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        nargs="+",
+        default=[],
+        help="also measure the peak memory with these numbers of samples, for example 100 2000",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -132,7 +142,7 @@ def main() -> None:
             dataset.write_dataset(source, train_samples=60, test_samples=40, size=512, seed=0, workers=2)
         images = load(source, options.limit)
         time_each(images)
-        agreement(images)
+        compare_denoising(images)
         if options.reference:
             compare_with_reference(images)
         for count in options.memory:

@@ -1,12 +1,13 @@
-"""Thresholds and ensembles on real scores: what published models gave the competition's test images.
+"""Thresholds and ensembles on real scores: those of published models for the competition's test images.
 
-FOLDER holds one npy file a model, (11,702, 28) in the order of sample_submission.csv, and answers.csv
-(Id,Target) with the labels of some of these images. Macro-F1 is over the classes that the answers have;
-a sample for which nothing passes gets its most probable class.
+The folder of scores holds one npy file per model, of shape (11,702, 28) in the order of
+sample_submission.csv, and answers.csv (Id,Target) with the labels of some of these images. Macro-F1 is over
+the classes that occur among them; a sample without a label above its threshold gets its most probable class.
 
-Rules that need no answers are applied as they are. Those that do are cross-validated: the answers are
-dealt to five parts, each is decided with what the other four tell, and the five are scored together; mean
-over 10 deals. The interval is that of other samples (Bayesian bootstrap, 95 %), of the first deal.
+Methods that need no labels are applied as they are. Those that need labels are cross-validated: the labelled
+images are split into five folds, the thresholds of each are chosen on the other four, and all five are scored
+together; the score is the mean over 10 random splits. The 95 % confidence interval (Bayesian bootstrap over
+samples) is that of the first split.
 
 Run     python benchmarks/real_scores.py --scores FOLDER --labels FOLDER    (train.csv, sample_submission.csv)
 """
@@ -14,6 +15,7 @@ Run     python benchmarks/real_scores.py --scores FOLDER --labels FOLDER    (tra
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,30 +25,111 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.config import Threshold
 from lib.evaluation import ensemble, thresholds
-from lib.evaluation.metrics import macro_f1, macro_f1_interval
-from lib.evaluation.predictions import PredictionTable
+from lib.evaluation.intervals import macro_f1_interval
+from lib.evaluation.metrics import macro_f1
+from lib.evaluation.predictions import LabelledPredictions, PredictionTable
 from lib.labels import parse_target, target_matrix
 
-PARTS, DEALS = 5, 10
-WITHOUT_ANSWERS = {
+FOLDS, SPLITS = 5, 10
+WITHOUT_LABELS = {
     "0.5": Threshold("fixed"),
     "0.2": Threshold("fixed", 0.2),
     "frequency": Threshold("frequency"),
     "expected_f1, not calibrated": Threshold(calibration="none"),
 }
-WITH_ANSWERS = {
+WITH_LABELS = {
     "f1": Threshold("f1"),
     "global": Threshold("global"),
     "shrunk": Threshold("shrunk"),
-    "cross_validated": Threshold("cross_validated"),
     "expected_f1": Threshold(),
     "expected_f1, pooled": Threshold(calibration="pooled"),
     "expected_f1, estimated": Threshold(frequencies="estimated"),
 }
+Score = tuple[float, float, float]  # macro-F1, and its 95 % confidence interval
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """The images with known labels.
+
+    Attributes
+    ----------
+    rows : list of int
+        Their rows in the tables of scores.
+    truth_NC : ndarray of shape (N, C), bool
+    frequency_C : ndarray of shape (C,)
+        Class frequencies of train.csv.
+    """
+
+    rows: list[int]
+    truth_NC: np.ndarray
+    frequency_C: np.ndarray
+
+    @property
+    def present_C(self) -> np.ndarray:
+        """The classes that occur, which are scored."""
+        return self.truth_NC.any(axis=0)
+
+    def score(self, decision_NC: np.ndarray) -> Score:
+        """Return the macro-F1 and its interval."""
+        pair = self.truth_NC[:, self.present_C], decision_NC[:, self.present_C]
+        return macro_f1(*pair), *macro_f1_interval(*pair)
+
+    def without_labels(self, probabilities_NC: np.ndarray, settings: Threshold) -> list[Score]:
+        """Return the score of thresholds that are chosen without labels, on all images."""
+        nothing_NC = np.zeros((0, self.truth_NC.shape[1]), bool)
+        tuning = LabelledPredictions(nothing_NC, nothing_NC.astype(np.float32))
+        thresholds_C = thresholds.choose(tuning, self.frequency_C, settings)(probabilities_NC)
+        return [self.score(thresholds.final_decisions(probabilities_NC[self.rows], thresholds_C))]
+
+    def cross_validated(self, probabilities_NC: np.ndarray, settings: Threshold) -> list[Score]:
+        """Return the score of each random split into folds."""
+        own_NC, scores = probabilities_NC[self.rows], []
+        for split in range(SPLITS):
+            fold_N = np.random.default_rng(split).permutation(len(self.rows)) % FOLDS
+            decision_NC = np.zeros_like(self.truth_NC)
+            for fold in range(FOLDS):
+                others_N = fold_N != fold
+                tuning = LabelledPredictions(self.truth_NC[others_N], own_NC[others_N])
+                thresholds_C = thresholds.choose(tuning, self.frequency_C, settings)(probabilities_NC)
+                decision_NC[~others_N] = thresholds.final_decisions(own_NC[~others_N], thresholds_C)
+            scores.append(self.score(decision_NC))
+        return scores
+
+
+def read_labels(scores: Path, labels: Path, ids: list[str]) -> LabelledImages:
+    """Read the known labels of test images, and the class frequencies of the training images."""
+    answers = pd.read_csv(scores / "answers.csv", dtype=str)
+    targets = pd.read_csv(labels / "train.csv", dtype=str)["Target"]
+    row_of = {sample: row for row, sample in enumerate(ids)}
+    return LabelledImages(
+        rows=[row_of[sample] for sample in answers["Id"]],
+        truth_NC=target_matrix([parse_target(text) for text in answers["Target"]]),
+        frequency_C=target_matrix([parse_target(text) for text in targets]).mean(axis=0),
+    )
+
+
+def read_scores(folder: Path, ids: list[str]) -> dict[str, np.ndarray]:
+    """Read the probabilities_NC of every model, and compute two ensembles of them all."""
+    tables = {
+        path.stem: PredictionTable(ids, np.load(path).astype(np.float32))
+        for path in sorted(folder.glob("*.npy"))
+    }
+    models, equal_M = list(tables.values()), np.full(len(tables), 1 / len(tables))
+    for name, ranks in (("mean", False), ("rank mean", True)):
+        tables[name] = ensemble.combine(models, ids, name, equal_M, ranks)
+    return {name: table.probabilities_NC for name, table in tables.items()}
+
+
+def table_cell(scores: list[Score]) -> str:
+    """Return the mean score, and the interval of the first."""
+    mean = np.mean([macro for macro, _, _ in scores])
+    _, low, high = scores[0]
+    return f"{mean:.3f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
-    """Print a table: a row a rule, a column a model or ensemble."""
+    """Print a table: a row per method, a column per model or ensemble."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,56 +137,18 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     options = parser.parse_args()
     ids = pd.read_csv(options.labels / "sample_submission.csv")["Id"].tolist()
-    answers = pd.read_csv(options.scores / "answers.csv", dtype=str)
-    targets = pd.read_csv(options.labels / "train.csv", dtype=str)["Target"]
-    frequency_C = target_matrix([parse_target(text) for text in targets]).mean(axis=0)
-    truth_NC = target_matrix([parse_target(text) for text in answers["Target"]])
-    present = truth_NC.any(axis=0)
-    row_of = {sample: row for row, sample in enumerate(ids)}
-    rows = [row_of[sample] for sample in answers["Id"]]
-
-    tables = {
-        path.stem: PredictionTable(ids, np.load(path).astype(np.float32))
-        for path in sorted(options.scores.glob("*.npy"))
-    }
-    even = np.full(len(tables), 1 / len(tables))
-    for name, ranks in (("mean", False), ("rank mean", True)):
-        tables[name] = ensemble.combine(list(tables.values())[: len(even)], ids, name, even, ranks)
-
-    def scored(decision_NC: np.ndarray) -> tuple[float, float, float]:
-        pair = truth_NC[:, present], decision_NC[:, present]
-        return macro_f1(*pair), *macro_f1_interval(*pair)
-
-    def cell(values: list[tuple[float, float, float]]) -> str:
-        return f"{np.mean([value[0] for value in values]):.3f} ({values[0][1]:.2f} to {values[0][2]:.2f})"
-
-    print(f"{len(answers)} answers, {present.sum()} classes; {len(ids):,} samples\n")
-    print(f"| rule | {' | '.join(tables)} |\n|{'---|' * (1 + len(tables))}")
-    nothing = np.zeros((0, 28), bool)
-    for name, rule in WITHOUT_ANSWERS.items():
-        cells = []
-        for table in tables.values():
-            known = thresholds.Known(nothing, nothing.astype(np.float32), frequency_C)
-            thresholds_C = thresholds.choose(known, rule)(table.probabilities_NC)
-            cells.append(cell([scored(thresholds.submitted(table.probabilities_NC[rows], thresholds_C))]))
-        print(f"| {name} | {' | '.join(cells)} |")
-    for name, rule in WITH_ANSWERS.items():
-        cells = []
-        for table in tables.values():
-            values = []
-            for deal in range(DEALS):
-                part_N = np.random.default_rng(deal).permutation(len(rows)) % PARTS
-                said_NC, decision_NC = table.probabilities_NC[rows], np.zeros_like(truth_NC)
-                for part in range(PARTS):
-                    kept = part_N != part
-                    known = thresholds.Known(truth_NC[kept], said_NC[kept], frequency_C)
-                    thresholds_C = thresholds.choose(known, rule)(table.probabilities_NC)
-                    decision_NC[~kept] = thresholds.submitted(said_NC[~kept], thresholds_C)
-                values.append(scored(decision_NC))
-            cells.append(cell(values))
-        print(f"| {name}, cross-validated | {' | '.join(cells)} |")
+    images, tables = read_labels(options.scores, options.labels, ids), read_scores(options.scores, ids)
+    classes = images.present_C.sum()
+    print(f"{len(images.rows)} images with known labels, {classes} classes; {len(ids):,} images in all\n")
+    print(f"| method | {' | '.join(tables)} |\n|{'---|' * (1 + len(tables))}")
+    for name, settings in WITHOUT_LABELS.items():
+        cells = [table_cell(images.without_labels(scores_NC, settings)) for scores_NC in tables.values()]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    for name, settings in WITH_LABELS.items():
+        cells = [table_cell(images.cross_validated(scores_NC, settings)) for scores_NC in tables.values()]
+        print(f"| {name}, cross-validated | {' | '.join(cells)} |", flush=True)
     started = time.perf_counter()
-    thresholds.choose(known, Threshold(calibration="none"))(table.probabilities_NC)
+    images.without_labels(tables["mean"], Threshold(calibration="none"))
     print(f"\nexpected_f1 of {len(ids):,} x 28: {time.perf_counter() - started:.2f} s")
 
 

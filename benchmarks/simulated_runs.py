@@ -1,33 +1,124 @@
-"""What benchmarks on simulated samples share: runs of the stages, and answers that Kaggle would keep.
+"""What the benchmarks on simulated cells share: options, runs of the stages, scores and the table of gains.
 
-Called by the others: python benchmarks/simulated_runs.py does nothing.
+Imported by the others; python benchmarks/simulated_runs.py does nothing.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import average_precision_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.cli import ROOT
-from lib.evaluation import predictions, thresholds
+from lib import cli
+from lib.data.run_data import RunData
+from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.labels import parse_target, target_matrix
+from lib.report.run_report import RunReport
+
+MIN_POSITIVES = 5  # of a class, for an average precision
 
 
-def run_stages(stages: tuple[str, ...], options: list[str]) -> None:
-    """Run some of the scripts; what is done already is up to date."""
-    for script in stages:
-        subprocess.run([sys.executable, str(ROOT / f"{script}.py"), *options], check=True)
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that these benchmarks share."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("--work", type=Path, required=True, help="folder for data and outputs")
+    result.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="override settings of the benchmark, for example to try it with fewer samples",
+    )
+    return result
 
 
-def judge(work: Path, dataset: str, run: str, predictor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return truth_NC, probabilities_NC and decision_NC (as handed in) of a run's test samples."""
-    folder = work / "outputs" / run
-    table = predictions.load(folder / "predictions" / predictor / "test.npz")
-    thresholds_C = thresholds.load(folder / "thresholds" / f"{predictor}.json", "test")
-    solution = pd.read_csv(work / "data" / dataset / "solution.csv", dtype=str).set_index("Id")
-    truth_NC = target_matrix([parse_target(text) for text in solution.loc[table.ids, "Target"]])
-    return truth_NC, table.probabilities_NC, thresholds.submitted(table.probabilities_NC, thresholds_C)
+def parse_seeds(description: str) -> argparse.Namespace:
+    """Parse the options of a benchmark that compares predictors over several seeds."""
+    result = parser(description)
+    result.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    return result.parse_args()
+
+
+def run_stages(
+    scripts: tuple[str, ...], preset: str, name: str, settings: list[str], work: Path
+) -> RunReport:
+    """Run some of the scripts, which skip what is complete; return the evaluation of the run.
+
+    Parameters
+    ----------
+    scripts : tuple of str
+        Without ``.py``; options of its own may follow a script's name.
+    """
+    options = ["--preset", preset, "--work", str(work), "--run", name, "--set", *settings]
+    for script, *own in map(str.split, scripts):
+        command = [sys.executable, str(cli.ROOT / f"{script}.py"), *own, *options]
+        if code := subprocess.run(command).returncode:
+            sys.exit(code)  # the script has printed why
+    run = cli.start(cli.parser("One run. "), [*options, "--quiet"])
+    return RunReport.of(run, RunData.read(run))
+
+
+def run_seeds(scripts: tuple[str, ...], preset: str, options: argparse.Namespace) -> list[RunReport]:
+    """Run some of the scripts once per seed of the split and of the training."""
+    return [
+        run_stages(
+            scripts,
+            preset,
+            f"{preset}_{seed}",
+            [f"split.seed={seed}", f"training.seed={seed}", *options.set],
+            options.work,
+        )
+        for seed in range(options.seeds)
+    ]
+
+
+def test_truth(predictor: EvaluatedPredictor, solution: Path) -> np.ndarray:
+    """Return truth_NC of the test samples, in the order in which they are predicted.
+
+    Parameters
+    ----------
+    solution : Path
+        The labels that Kaggle would withhold.
+    """
+    targets = pd.read_csv(solution, dtype=str).set_index("Id")["Target"]
+    return target_matrix([parse_target(text) for text in targets[predictor.data.ids("test")]])
+
+
+def average_precision(truth_NC: np.ndarray, probabilities_NC: np.ndarray) -> float:
+    """Return the mean average precision of the classes with at least `MIN_POSITIVES` samples."""
+    enough = truth_NC.sum(axis=0) >= MIN_POSITIVES
+    return average_precision_score(truth_NC[:, enough], probabilities_NC[:, enough], average="macro")
+
+
+def print_gains(scores: pd.DataFrame, what: str, baseline: str) -> None:
+    """Print a Markdown table of the mean over seeds of each score, and its gain over a baseline.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        A row for each (name, seed), a column per score; rows are printed in the order of the names.
+    what : str
+        Title of the column of names.
+    baseline : str
+        The name that gains are computed against, with the same seed.
+    """
+    names = scores.index.unique(0)
+    seeds = len(scores.loc[baseline])
+    print(f"\n{seeds} seeds, mean ± standard deviation; gain: over {baseline} with the same seed")
+    print(f"| {what} | " + " | ".join(f"{column} | gain" for column in scores) + " |")
+    print("|---" * (1 + 2 * scores.shape[1]) + "|")
+    for name in names:
+        cells = [f"`{name}`"]
+        for column in scores:
+            own = scores.loc[name, column]
+            gain = own - scores.loc[baseline, column]
+            spread = f"{gain.mean():+.3f} ({gain.min():+.3f} to {gain.max():+.3f})"
+            cells += [f"{own.mean():.3f} ± {own.std():.3f}", "" if name == baseline else spread]
+        print(f"| {' | '.join(cells)} |")

@@ -1,9 +1,9 @@
-"""Compare simulated images with tables of statistics of the real ones.
+"""Compare the brightness statistics of simulated images with those of real ones.
 
-    python benchmarks/simulation_statistics.py --data data/demo --real train_meta.csv.gz test_meta.csv.gz
+The first table is compared with the training images, the second with the test images. A table has a row per
+image and the columns ``{red,green,blue}_{mean,std,non_zero_fraction}``, scaled to 0-1.
 
-The first table is compared with the training images, the second with the test images. A table has a row
-for each image and the columns ``{red,green,blue}_{mean,std,non_zero_fraction}``, scaled to 0-1.
+Run     python benchmarks/simulation_statistics.py --data FOLDER --real TRAIN_TABLE TEST_TABLE
 """
 
 import argparse
@@ -24,7 +24,7 @@ TOLERANCE = 0.35
 
 
 def measure(folder: Path, limit: int) -> pd.DataFrame:
-    """Measure the images of a folder: one row a sample, columns as in the real tables."""
+    """Measure the images of a folder: a row per sample, columns as in the tables of real images."""
     names = sorted(path.name[: -len("_red.png")] for path in folder.glob("*_red.png"))[:limit]
     rows = []
     for name in names:
@@ -39,7 +39,7 @@ def measure(folder: Path, limit: int) -> pd.DataFrame:
 
 
 def compare(simulated: pd.DataFrame, real: pd.DataFrame) -> list[str]:
-    """Write one line for each channel and statistic; yellow, which has no real table, is held to red."""
+    """Return a line per channel and statistic; yellow, absent from the tables, is compared with red."""
     lines = [f"{'':26}" + "".join(f"{f'{q:.0%} sim':>10}{'real':>9}{'ratio':>7}  " for q in QUANTILES)]
     for channel in CHANNELS:
         for statistic in STATISTICS:
@@ -56,17 +56,17 @@ def compare(simulated: pd.DataFrame, real: pd.DataFrame) -> list[str]:
 
 
 def main() -> None:
-    """Print the comparison."""
+    """Print the comparison of each subset."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of a simulated set")
-    parser.add_argument("--real", type=Path, nargs="+", required=True, help="table for train, then for test")
-    parser.add_argument("--limit", type=int, default=1000, help="most images of each part that are read")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a simulated data set")
+    parser.add_argument("--real", type=Path, nargs="+", required=True, help="tables for train and test")
+    parser.add_argument("--limit", type=int, default=1000, help="largest number of images per subset")
     options = parser.parse_args()
-    for split, table in zip(("train", "test"), options.real, strict=False):
-        simulated = measure(options.data / split, options.limit)
-        print(f"{split}: {len(simulated)} simulated images; * is more than {TOLERANCE:.0%} off")
+    for subset, table in zip(("train", "test"), options.real, strict=False):
+        simulated = measure(options.data / subset, options.limit)
+        print(f"{subset}: {len(simulated)} simulated images; * marks a difference over {TOLERANCE:.0%}")
         print("\n".join(compare(simulated, pd.read_csv(table))))
 
 

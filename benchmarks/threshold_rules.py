@@ -1,10 +1,10 @@
-"""Which way to choose thresholds generalises best as positives grow rarer? Simulated labels, known truth.
+"""Which method of choosing thresholds generalises best as positives grow rarer? On simulated classifiers.
 
-Each draw is a classifier of the 28 classes with label sets as frequent as in the competition: scores of
-samples with a class and without are normal, apart by a random distance; its probabilities are off by a random
-slope and offset of their logits. Thresholds are chosen on a validation set, with each of the rules of stage
-04, and judged by the F1 of each class on 4,000 other samples, in which classes may be rarer or more frequent
-(by a random factor). Classes are sorted by how many validation samples carry them.
+Each draw is a classifier of the 28 classes, with label sets as frequent as in the competition. The scores of
+samples with and without a class are normally distributed, with means that differ by a random distance; the
+logits of its probabilities are off by a random slope and offset. Thresholds are chosen on validation samples
+with each method of stage 04, and evaluated by the F1 of each class on 4,000 other samples, in which classes
+may be rarer or more frequent by a random factor. Classes are binned by their number of validation samples.
 
 Run     python benchmarks/threshold_rules.py --figure FILE.png         (about 10 minutes on one CPU core)
 """
@@ -27,15 +27,15 @@ from lib.config import Threshold
 from lib.console import Progress
 from lib.evaluation import thresholds
 from lib.evaluation.metrics import f1_per_class
+from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import target_matrix
 from lib.simulation.antibodies import label_sets
 
-RULES = {
+METHODS = {
     "0.5": Threshold("fixed"),
     "f1": Threshold("f1"),
     "global": Threshold("global"),
     "shrunk": Threshold("shrunk"),
-    "cross_validated": Threshold("cross_validated"),
     "frequency": Threshold("frequency"),
     "frequency, estimated": Threshold("frequency", frequencies="estimated"),
     "expected_f1, not calibrated": Threshold(calibration="none"),
@@ -43,15 +43,22 @@ RULES = {
     "expected_f1, pooled": Threshold(calibration="pooled"),
     "expected_f1, estimated": Threshold(frequencies="estimated"),
 }
-BINS = (1, 3, 10, 30, 100, 10_000)  # validation samples of a class: more than one number, to the next
-SETTINGS = {  # validation samples, and spread of the logarithm of what frequencies are multiplied by
+BINS = (1, 3, 10, 30, 100, 10_000)  # edges of the bins, in validation samples of a class
+SETTINGS = {  # validation samples, and std of the logarithm of the random factor of frequencies
     "600 samples, same frequencies": (600, 0.0),
     "6,000 samples, same frequencies": (6000, 0.0),
     "600 samples, other frequencies": (600, 0.5),
     "6,000 samples, other frequencies": (6000, 0.5),
 }
 TEST = 4000
-DRAWN = {"0.5": "s", "f1": "o", "shrunk": "v", "frequency": "x", "expected_f1": "D"}
+MACRO, ERROR = "macro-F1", "± of the mean"  # columns of the table
+MARKERS = {  # of the methods that the figure shows
+    "0.5": "s",
+    "f1": "o",
+    "shrunk": "v",
+    "frequency": "x",
+    "expected_f1": "D",
+}
 
 SETS, SHARES = label_sets()
 SETS_NC = target_matrix(list(SETS))
@@ -59,7 +66,7 @@ FREQUENCY_C = SHARES @ SETS_NC
 
 
 class Classifier:
-    """A simulated classifier; all of it random."""
+    """A simulated classifier with random properties."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self.random = random
@@ -68,33 +75,56 @@ class Classifier:
         self.offset_C = random.normal(0, 0.7, 28)
 
     def draw(self, samples: int, shift_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return truth_NC and probabilities_NC of samples, label sets multiplied by the classes' shifts."""
+        """Return truth_NC and probabilities_NC; the shifts are the logarithms of the classes' factors."""
         weight = SHARES * np.exp(SETS_NC @ shift_C)
         truth_NC = SETS_NC[self.random.choice(len(SHARES), samples, p=weight / weight.sum())]
         score_NC = self.random.standard_normal(truth_NC.shape) + self.distance_C * truth_NC
-        right_NC = self.distance_C * (score_NC - self.distance_C / 2) + np.log(
-            FREQUENCY_C / (1 - FREQUENCY_C)
-        )
-        logit_NC = self.slope_C * right_NC + self.offset_C
+        prior_C = np.log(FREQUENCY_C / (1 - FREQUENCY_C))
+        calibrated_NC = self.distance_C * (score_NC - self.distance_C / 2) + prior_C
+        logit_NC = self.slope_C * calibrated_NC + self.offset_C
         return truth_NC, expit(logit_NC).astype(np.float32)
 
 
 def draw(random: np.random.Generator, samples: int, spread: float) -> pd.DataFrame:
-    """Return the F1 on other samples: a row a class (positives: in validation), a column a rule."""
+    """Return the F1 on other samples: a row per class (positives: in validation), a column per method."""
     classifier = Classifier(random)
     truth_NC, probabilities_NC = classifier.draw(samples, np.zeros(28))
-    test_NC, said_NC = classifier.draw(TEST, random.normal(0, spread, 28))
-    known = thresholds.Known(truth_NC, probabilities_NC, truth_NC.mean(axis=0))
+    test_NC, predicted_NC = classifier.draw(TEST, random.normal(0, spread, 28))
+    tuning, frequency_C = LabelledPredictions(truth_NC, probabilities_NC), truth_NC.mean(axis=0)
     scores = {
-        name: f1_per_class(test_NC, thresholds.decide(said_NC, thresholds.choose(known, rule)(said_NC)))
-        for name, rule in RULES.items()
+        name: f1_per_class(
+            test_NC,
+            thresholds.decide(predicted_NC, thresholds.choose(tuning, frequency_C, method)(predicted_NC)),
+        )
+        for name, method in METHODS.items()
     }
     table = pd.DataFrame(scores).assign(positives=truth_NC.sum(axis=0))
     return table[test_NC.any(axis=0)]
 
 
+def scores_by_bin(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean F1: a row per method, a column per bin of classes, then macro-F1 and its error."""
+    bins = pd.cut(table["positives"], BINS, include_lowest=True)
+    result = table.groupby(bins, observed=True)[list(METHODS)].mean().T
+    names = [f"{int(one.left) + 1} to {int(one.right)}" for one in result.columns]
+    names[-1] = f"over {BINS[-2]}"
+    result.columns = names
+    macro = table.groupby("draw")[list(METHODS)].mean()
+    return result.assign(**{MACRO: macro.mean(), ERROR: macro.std() / np.sqrt(len(macro))})
+
+
+def plot(axis: plt.Axes, scores: pd.DataFrame, title: str) -> None:
+    """Draw the F1 of methods by bin, relative to that of f1."""
+    by_bin = scores.drop(columns=[MACRO, ERROR])
+    for method, marker in MARKERS.items():
+        axis.plot(by_bin.columns, by_bin.loc[method] - by_bin.loc["f1"], marker=marker, label=method)
+    axis.set_title(title, fontsize=9)
+    axis.set_xlabel("validation samples of a class")
+    axis.tick_params(axis="x", labelsize=7)
+
+
 def main() -> None:
-    """Draw, print a table a setting, and draw the figure."""
+    """Print a table per setting, and draw the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,27 +133,15 @@ def main() -> None:
     options = parser.parse_args()
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.8), sharey=True, layout="constrained")
     for axis, (name, (samples, spread)) in zip(axes, SETTINGS.items(), strict=True):
-        random, parts = np.random.default_rng(samples), []
+        random, tables = np.random.default_rng(samples), []
         with Progress(options.draws, name, "draws") as progress:
             for number in range(options.draws):
-                parts.append(draw(random, samples, spread).assign(draw=number))
+                tables.append(draw(random, samples, spread).assign(draw=number))
                 progress.update()
-        table = pd.concat(parts)
-        bins = pd.cut(table["positives"], BINS, include_lowest=True)
-        by_bin = table.groupby(bins, observed=True)[list(RULES)].mean().T
-        macro = table.groupby("draw")[list(RULES)].mean()
-        names = [f"{int(b.left) + 1} to {int(b.right)}" for b in by_bin.columns]
-        names[-1] = f"over {BINS[-2]}"
-        by_bin.columns = names
-        by_bin["macro-F1"] = macro.mean()
-        by_bin["± of the mean"] = macro.std() / np.sqrt(options.draws)
+        scores = scores_by_bin(pd.concat(tables))
         print(f"\n{name}; F1 on {TEST:,} others by validation samples of a class; {options.draws} draws")
-        print(by_bin.round(4).to_string())
-        for rule, mark in DRAWN.items():
-            axis.plot(names, by_bin.loc[rule, names] - by_bin.loc["f1", names], marker=mark, label=rule)
-        axis.set_title(name, fontsize=9)
-        axis.set_xlabel("validation samples of a class")
-        axis.tick_params(axis="x", labelsize=7)
+        print(scores.round(4).to_string())
+        plot(axis, scores, name)
     axes[0].set_ylabel("F1, less that of the optimum on validation (f1)")
     axes[0].set_ylim(-0.1, 0.1)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)

@@ -1,7 +1,7 @@
-"""What the data cost: an epoch through the data pipeline against the same steps on one resident batch.
+"""Cost of the data pipeline: an epoch through it against the same number of steps on one resident batch.
 
-Both learn with the same code; the resident batch is loaded once. They take turns, so that a machine
-that slows down slows both. On a GPU the batch stays on it.
+Both train with the same code; the resident batch is loaded once, and stays on the GPU if there is one. They
+alternate, so that a machine that becomes slower affects both.
 
 Run     python benchmarks/training.py                                                  (as the preset demo)
         python benchmarks/training.py --size 512 --architecture resnet34 --batch-size 8 --samples 48
@@ -23,27 +23,45 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib import presets
 from lib.data import cache, kaggle
-from lib.data.sample_index import Index
-from lib.labels import target_matrix
-from lib.learning import train_and_predict
+from lib.data.run_data import Fold, RunData
+from lib.data.sample_index import SampleIndex
+from lib.labels import CLASSES, LOCATION_GROUPS
+from lib.learning import task, train_and_predict
 from lib.learning.loader import Batch
-from lib.learning.task import Task
-from lib.learning.train_state import Learner
-from lib.learning.training_data import Material, Source
+from lib.learning.train_state import TrainState
+from lib.learning.training_data import SampleSource, TrainingData
 from lib.simulation import dataset
 
 
-def seconds_of(learner: Learner, batches: Iterable[Batch]) -> float:
-    """Learn from all batches and wait for the device."""
-    learner.model.train()
+def seconds_of_epoch(state: TrainState, batches: Iterable[Batch]) -> float:
+    """Train on all batches and wait for the device."""
+    state.model.train()
     started = time.perf_counter()
     for batch in batches:
-        learner.learn(batch, 1e-4)
-    if learner.device.type == "cuda":
+        state.train_batch(batch, rate=1e-4)
+    if state.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
-    learner.next_epoch()
+    state.next_epoch()
     return seconds
+
+
+def simulate(folder: Path, samples: int, size: int) -> TrainingData:
+    """Simulate and cache samples, which are all in the training subset."""
+    raw, cached = folder / "raw", folder / "cache"
+    dataset.write_dataset(raw, train_samples=samples, test_samples=0, size=size, seed=0, workers=2)
+    ids, targets = kaggle.read_labels(raw)
+    cache.build(raw, cached, "train", ids, (size,), 256, workers=2)
+    array, rows = cache.ShardedArray(cached / f"train_{size}"), np.arange(samples)
+    data = RunData(
+        SampleIndex(ids, targets, []),
+        subsets={"train": rows},
+        folds=(Fold(None, train=rows, validation=rows),),
+        classes=list(range(len(CLASSES))),
+        groups=LOCATION_GROUPS,
+    )
+    source = SampleSource(array, ids)
+    return TrainingData(data, [array.channel_statistics(rows)], labelled=source, test=source, inputs={})
 
 
 def main() -> None:
@@ -55,41 +73,31 @@ def main() -> None:
     parser.add_argument("--architecture", default="resnet18")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--samples", type=int, default=320)
-    parser.add_argument("--workers", type=int, default=8, help="loading processes, where there is a GPU")
+    parser.add_argument("--workers", type=int, default=8, help="loading processes, if there is a GPU")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     chosen = [
         f"data.sizes={options.size}", f"training.size={options.size}",
         f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}",
     ]  # fmt: skip
-    settings = presets.load("demo", chosen)
+    run = SimpleNamespace(config=presets.load("demo", chosen), workers=options.workers)
     with tempfile.TemporaryDirectory() as folder:
-        raw, cached = Path(folder) / "raw", Path(folder) / "cache"
-        dataset.write_dataset(
-            raw, train_samples=options.samples, test_samples=0, size=options.size, seed=0, workers=2
+        training = simulate(Path(folder), options.samples, options.size)
+        model, loader = train_and_predict.prepare(
+            task.of_all_classes("benchmark", run, training), training.data.folds[0]
         )
-        ids, targets = kaggle.read_labels(raw)
-        cache.build(raw, cached, "train", ids, (options.size,), 256, workers=2)
-        source = Source(cache.ShardedArray(cached / f"train_{options.size}"), ids)
-        rows = np.arange(len(ids))
-        channels = source.array.channel_statistics(rows)
-        material = Material(Index(ids, targets, []), {}, list(rows), channels, source, source, {})
-        run = SimpleNamespace(config=settings, workers=options.workers)
-        task = Task("benchmark", run, material, target_matrix(targets), rows, rows, None, None)
-        model, loader = train_and_predict.start(task)
-        learner = Learner(model, settings.training, loader)
-        first = Batch(*(tensor.to(learner.device) for tensor in next(iter(loader))))
+        state = TrainState(model, run.config.training, loader)
+        resident = Batch(*(tensor.to(state.device) for tensor in next(iter(loader))))
         ratios = []
         for turn in range(options.rounds + 1):  # the first warms up
             loader.batch_sampler.epoch = turn
-            piped = seconds_of(learner, loader)
-            resident = seconds_of(learner, [first] * len(loader))
-            rates = [len(loader) * options.batch_size / seconds for seconds in (piped, resident)]
-            print(f"round {turn}: {rates[0]:.1f} images a second piped, {rates[1]:.1f} resident")
-            ratios += [piped / resident] * (turn > 0)
+            seconds = [seconds_of_epoch(state, loader), seconds_of_epoch(state, [resident] * len(loader))]
+            rates = [len(loader) * options.batch_size / one for one in seconds]
+            print(f"round {turn}: images per second: {rates[0]:.1f} pipeline, {rates[1]:.1f} resident batch")
+            ratios += [seconds[0] / seconds[1]] * (turn > 0)
     print(
-        f"{options.architecture}, {options.size} px, batches of {options.batch_size}, {learner.device}: "
-        f"an epoch costs {statistics.median(ratios):.3f} of its steps on one resident batch "
+        f"{options.architecture}, {options.size} px, batches of {options.batch_size}, {state.device}: "
+        f"an epoch takes {statistics.median(ratios):.3f} of the time of its steps on one resident batch "
         f"(median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f})"
     )
 
