@@ -178,7 +178,8 @@ def test_every_test_file_has_a_module_or_covers_more():
 
 
 def test_words_are_those_of_the_field():
-    files = [*MODULES.values(), *ROOT.glob("*.py"), *ROOT.glob("*.sh")]
+    files = [*MODULES.values(), *ROOT.glob("*.py"), *ROOT.glob("*.sh"), *ROOT.glob("*.md")]
+    files += [*(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
     files += [path for path in (ROOT / "lib").rglob("*") if path.suffix in (".html", ".css")]
     found = [
         f"{path.relative_to(ROOT)}:{number}: {match[0]}"
