@@ -112,6 +112,25 @@ def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch, keep, best):
     assert_same(models.load_weights(tmp_path / "weights.safetensors"), states[best])
 
 
+def test_the_moving_average_is_validated_and_kept(tmp_path, monkeypatch):
+    trained, validated = {}, {}
+    step = TrainState._step
+
+    def watched_step(self, rate):
+        step(self, rate)
+        trained.update({name: value.clone() for name, value in self.model.state_dict().items()})
+
+    def watched(model, *arguments, **options):
+        validated.update({name: value.clone() for name, value in model.state_dict().items()})
+        return predict(model, *arguments, **options)
+
+    monkeypatch.setattr(TrainState, "_step", watched_step)
+    monkeypatch.setattr(training, "predict", watched)
+    model, _ = train_toy.train(tmp_path, dataclasses.replace(train_toy.SETTINGS, ema_decay=0.9))
+    assert_same(model.state_dict(), validated)
+    assert not torch.equal(trained["layers.0.weight"], validated["layers.0.weight"])
+
+
 def test_early_stopping_restores_the_best_weights(tmp_path, monkeypatch):
     losses = iter([0.9, 0.5, 0.6, 0.7, 0.8, 0.9, 0.6])
     after, before, rates = [], [], []
