@@ -111,7 +111,7 @@ class OwnImages:
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
             tables = [predictions.from_outputs(self.ids, values_NO, classes) for values_NO in found]
-            return tables[0] if len(tables) == 1 else predictions.average(tables, self.ids, "the images")
+            return predictions.average(tables, self.ids, "the images")
 
         return self._once(name, views, spec["size"], files.fingerprints(*weights), columns, predict)
 
@@ -145,7 +145,7 @@ class OwnImages:
                 all_NO = feature_trees.fit_and_predict(all_NF, truth_NC, fold.train, config.training.seed)
                 own_NO = all_NO[len(known.train_ids) :]
                 tables.append(predictions.from_outputs(self.ids, own_NO, self.data.classes))
-            return tables[0] if len(tables) == 1 else predictions.average(tables, self.ids, "the images")
+            return predictions.average(tables, self.ids, "the images")
 
         inputs = files.fingerprints(files.require(self.run.features, "01_features.py"))
         return self._once(name, 1, self.run.config.feature_size, inputs, len(CLASSES), predict)

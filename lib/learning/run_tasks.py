@@ -32,7 +32,8 @@ def run_tasks(tasks: list[Task], script: str) -> None:
             _average_folds(task, script)
         if distributed.is_primary():
             task.write_predictors()
-        distributed.barrier()  # all of the task's files are written before any process reads them
+        # no process reads what is not written yet: the next network may start from these weights
+        distributed.barrier()
 
 
 def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
@@ -73,7 +74,6 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
         )
     if not done:
         info(f"{name} and its predictions are up to date")
-    distributed.barrier()  # the next network may start from this one's weights
 
 
 def _start_weights(task: Task, fold: Fold, script: str) -> dict[str, str]:

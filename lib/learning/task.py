@@ -1,6 +1,6 @@
 """One network's task: which outputs it learns, from which samples. Does not load torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ class Task:
     classes: list[int] | None = None
     group_classes: list[int] | None = None
     start_from: str = ""
-    heads: tuple[tuple[int, ...], ...] | None = field(default=None)
+    heads: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def views(self) -> list[int]:

@@ -57,15 +57,6 @@ def rule(settings, truth_NC, probabilities_NC, frequency_C=None):
     return thresholds.choose(LabelledPredictions(truth_NC, probabilities_NC), frequency_C, settings)
 
 
-@pytest.fixture(scope="module")
-def sample():
-    """Labels of 3,000 samples and calibrated probabilities; classes of 40 % down to none."""
-    random = np.random.default_rng(5)
-    offset_C = np.array([-0.5, -2.0, -4.0, -6.0, -60.0])
-    probabilities_NC = expit(random.normal(0, 2, (3000, 5)) + offset_C)
-    return random.uniform(size=(3000, 5)) < probabilities_NC, probabilities_NC
-
-
 def test_classes_without_samples_get_the_fixed_or_the_global_threshold():
     truth_NC = np.zeros((4, 28), bool)
     truth_NC[:2, 3] = True
