@@ -5,6 +5,8 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,23 +47,46 @@ def write_atomic(path: Path, concurrent: bool = False) -> Iterator[Path]:
     Parameters
     ----------
     concurrent : bool
-        Whether several processes may write the file at once: each then uses its own temporary name.
-        Otherwise the name is always the same, so that the next attempt overwrites what a killed one left.
+        Whether several processes may write the file at once: each then uses its own temporary name, and
+        removes what killed writers on this machine left. Otherwise the name is always the same, so that the
+        next attempt overwrites it.
 
     Raises
     ------
     UserError
         If the folder is not writable or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part" if concurrent else f".{path.name}.part")
+    writer = f".{platform.node()}.{os.getpid()}" if concurrent else ""
+    part = path.with_name(f".{path.name}{writer}.part")
     with _one_line_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if concurrent:
+            _remove_abandoned(path)
         try:
             yield part
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of writers of `path` that were killed on this machine."""
+    pattern = re.compile(re.escape(f".{path.name}.{platform.node()}.") + r"(\d+)\.part")
+    for part in path.parent.iterdir():
+        match = pattern.fullmatch(part.name)
+        if match and not _is_running(int(match[1])):
+            part.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

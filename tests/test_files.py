@@ -58,6 +58,23 @@ def test_what_a_killed_writer_left_is_overwritten(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_what_killed_writers_left_under_names_of_their_own_is_removed(tmp_path):
+    path = tmp_path / "history.csv"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from lib import files\n"
+        "with files.write_atomic(Path(sys.argv[1]), concurrent=True) as part:\n"
+        "    part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for name in ("history.csv", "other.csv"):
+        subprocess.run([sys.executable, "-c", script, tmp_path / name], cwd=ROOT)
+    with files.write_atomic(path, concurrent=True) as living:
+        living.write_text("another process writes")
+        assert len(names(tmp_path)) == 2 and not path.exists()  # the living writer's and that of other.csv
+        files._remove_abandoned(path)
+        assert living.exists()
+    assert path.exists() and len(names(tmp_path)) == 2
+
+
 def test_processes_that_write_one_file_have_names_of_their_own(tmp_path):
     with files.write_atomic(tmp_path / "file", concurrent=True) as temporary:
         assert str(os.getpid()) in temporary.name
