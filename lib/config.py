@@ -34,6 +34,9 @@ class Simulation(Section):
     size: int = setting(512, "side of the images in pixels", low=32)
     visibility: float = setting(1.0, "how clearly patterns show; 1: as in real images", low=1.0, high=10.0)
     seed: int = setting(2018, "seed of all cells", low=0)
+    unseen: float = setting(
+        0.5, "fraction of the test set's antibodies that are not in train", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
-"""The microscope's camera: exposure, blur, background light, noise, black level, and eight bits per pixel."""
+"""The cameras of two microscopes: exposure, blur, background light, noise, black level, eight bits per pixel."""
 
+from math import exp
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
+from lib.labels import CHANNELS
 from lib.simulation.canvas import Canvas
 
-BACKGROUND_LIGHT = 0.004  # median; from outside the focal plane and from the medium, fraction of full scale
 # bright images differ less from the median than dim ones, as in the statistics of the real images
 BRIGHT_SIDE_FACTOR = 0.6
+WELL_SHARE = 0.7  # of the variance of the imaging conditions that the fields of a well share
 
 
 class Exposure(NamedTuple):
@@ -21,32 +24,100 @@ class Exposure(NamedTuple):
     background: float  # fraction of the image's background light that reaches the channel
 
 
-TRAIN = {
-    "red": Exposure(-1.25, 0.70, 0.13, 0.022, 1.0),
-    "green": Exposure(-1.52, 0.80, 0.25, 0.015, 1.0),
-    "blue": Exposure(-0.68, 1.00, 0.08, 0.030, 0.25),
-    "yellow": Exposure(-0.62, 0.75, 0.20, 0.022, 1.0),
-}
-TEST = {
-    "red": Exposure(-1.20, 0.78, 0.13, 0.021, 1.0),
-    "green": Exposure(-1.42, 0.85, 0.25, 0.014, 1.0),
-    "blue": Exposure(-0.66, 1.10, 0.08, 0.031, 0.25),
-    "yellow": Exposure(-0.52, 0.85, 0.20, 0.021, 1.0),
+class Camera(NamedTuple):
+    """A camera; the two differ as the competition's originals of 2048 and of 3072 pixels do."""
+
+    side: int  # of the original images in pixels
+    field_of_view: float  # side of a field relative to the small camera
+    density: float  # of the cells, relative to the small camera
+    blur: tuple[float, float]  # range of the standard deviation of the point spread function in units
+    # median background light, from outside the focal plane and from the medium, fraction of full scale
+    background_light: float
+    common: float  # correlation of the brightness of the channels of an image
+    train: dict[str, Exposure]  # by channel
+    test: dict[str, Exposure]
+
+
+CAMERAS = {
+    "small": Camera(
+        side=2048,
+        field_of_view=1.0,
+        density=1.0,
+        blur=(0.1, 0.8),
+        background_light=0.004,
+        common=0.36,
+        train={
+            "red": Exposure(-1.25, 0.70, 0.13, 0.022, 1.0),
+            "green": Exposure(-1.52, 0.80, 0.25, 0.015, 1.0),
+            "blue": Exposure(-0.68, 1.00, 0.08, 0.030, 0.25),
+            "yellow": Exposure(-0.62, 0.75, 0.20, 0.022, 1.0),
+        },
+        test={
+            "red": Exposure(-1.20, 0.78, 0.13, 0.021, 1.0),
+            "green": Exposure(-1.42, 0.85, 0.25, 0.014, 1.0),
+            "blue": Exposure(-0.66, 1.10, 0.08, 0.031, 0.25),
+            "yellow": Exposure(-0.52, 0.85, 0.20, 0.021, 1.0),
+        },
+    ),
+    "large": Camera(
+        side=3072,
+        field_of_view=1.5,
+        density=0.5,
+        blur=(0.2, 1.0),
+        background_light=0.004,
+        common=0.6,
+        train={
+            "red": Exposure(-1.25, 0.70, 0.2, 0.022, 1.0),
+            "green": Exposure(-1.52, 0.80, 0.35, 0.015, 1.0),
+            "blue": Exposure(-0.68, 1.00, 0.12, 0.030, 0.25),
+            "yellow": Exposure(-0.62, 0.75, 0.3, 0.022, 1.0),
+        },
+        test={
+            "red": Exposure(-1.20, 0.78, 0.2, 0.021, 1.0),
+            "green": Exposure(-1.42, 0.85, 0.35, 0.014, 1.0),
+            "blue": Exposure(-0.66, 1.10, 0.12, 0.031, 0.25),
+            "yellow": Exposure(-0.52, 0.85, 0.3, 0.021, 1.0),
+        },
+    ),
 }
 
 
 class Acquisition(NamedTuple):
-    """Imaging conditions that the channels of one image share."""
+    """Imaging conditions of one image."""
 
     blur: float  # standard deviation of the point spread function in units
     background_light: float  # fraction of full scale
     visibility: float  # divides noise and background light; 1 is realistic
+    brightness: dict[str, float]  # by channel, in standard deviations from the median
 
 
-def draw_acquisition(rng: np.random.Generator, visibility: float) -> Acquisition:
-    """Draw blur and background light of one image."""
+def draw_acquisition(
+    camera: Camera, visibility: float, well_rng: np.random.Generator, rng: np.random.Generator
+) -> Acquisition:
+    """Draw the imaging conditions of one image.
+
+    Parameters
+    ----------
+    camera : Camera
+    visibility : float
+    well_rng : numpy.random.Generator
+        Of the well: the conditions of its fields are similar.
+    rng : numpy.random.Generator
+        Of the image.
+    """
+    count = 3 + len(CHANNELS)
+    mixed = WELL_SHARE**0.5 * well_rng.standard_normal(count)
+    mixed += (1 - WELL_SHARE) ** 0.5 * rng.standard_normal(count)
+    blur, light, common, *own = mixed.tolist()
+    low, high = camera.blur
     return Acquisition(
-        rng.uniform(0.1, 0.8), BACKGROUND_LIGHT * rng.lognormal(0, 1.0) / visibility, visibility
+        blur=low + (high - low) * NormalDist().cdf(blur),
+        background_light=camera.background_light * exp(light) / visibility,
+        visibility=visibility,
+        brightness={
+            name: camera.common**0.5 * common + (1 - camera.common) ** 0.5 * value
+            for name, value in zip(CHANNELS, own, strict=True)
+        },
     )
 
 

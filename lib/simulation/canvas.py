@@ -30,11 +30,14 @@ class Canvas:
         Side in units.
     origin : tuple of float
         Units by which the canvas is shifted right and down over the field, each within `MAX_SHIFT`.
+    dot_size : float
+        Factor on the radii of all dots.
     """
 
     size: int
     extent: float
     origin: tuple[float, float] = (0.0, 0.0)
+    dot_size: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -166,7 +169,7 @@ class Canvas:
         points : ndarray of shape (dots, 2)
             Centres x, y in units; those outside the canvas are left out.
         radii : ndarray of shape (dots,)
-            Standard deviation of each dot in units.
+            Standard deviation of each dot in units, for a `dot_size` of 1.
         brightness : ndarray of shape (dots,)
             Peak of each dot.
 
@@ -175,6 +178,7 @@ class Canvas:
         ndarray of shape (H, W), float32
         """
         total_HW = np.zeros((self.size, self.size), np.float32)
+        radii = radii * self.dot_size
         for low, high in ((0, 1.1), (1.1, 1.7), (1.7, 2.8), (2.8, np.inf)):
             chosen = (radii > low) & (radii <= high)
             if chosen.any():

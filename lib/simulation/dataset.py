@@ -16,18 +16,19 @@ from lib.data import kaggle, opencv
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES
 from lib.simulation import camera
-from lib.simulation.antibodies import (
-    DIVIDING_PROBABILITY,
-    Antibody,
-    PlannedSample,
-    describe_antibody,
-    is_public,
-    plan_samples,
-)
+from lib.simulation.antibodies import PlannedSample, is_public, plan_samples
 from lib.simulation.canvas import MAX_SHIFT
 from lib.simulation.field import Field, make_field
 from lib.simulation.proteins import draw_protein
+from lib.simulation.staining import (
+    Antibody,
+    describe_antibody,
+    draw_texture,
+    draw_unspecific,
+    saturate,
+)
 
+DIVIDING_PROBABILITY = 0.12  # that a cell divides in a field whose labels do not require it
 CHUNK = 16  # samples per task of a process
 PNG_COMPRESSION = 1  # stronger compression takes longer than the drawing
 FAINTEST = -3.0  # brightness of the faintest proteins, standard deviations from the median
@@ -73,6 +74,7 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
             seed=settings.seed,
             workers=workers,
             visibility=settings.visibility,
+            unseen=settings.unseen,
         )
         step.finish()
     total = settings.train_samples + settings.test_samples
@@ -81,13 +83,14 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
 
 def write_dataset(
     folder: Path, *, train_samples: int, test_samples: int, size: int, seed: int, workers: int,
-    visibility: float = 1.0,
+    visibility: float = 1.0, unseen: float = 0.5,
 ) -> None:  # fmt: skip
     """Write simulated samples in Kaggle's layout, with the labels that Kaggle would withhold.
 
     Writes ``train/{id}_{channel}.png`` and ``test/...`` (8-bit grayscale, size x size; channels red, green,
-    blue, yellow), then ``train.csv`` (Id, Target), ``sample_submission.csv`` (Id, Predicted) and
-    ``solution.csv`` (Id, Target, Usage, Antibody) with all samples; Usage is Train, Public or Private.
+    blue, yellow), then ``train.csv`` (Id, Target), ``sample_submission.csv`` (Id, Predicted),
+    ``original_sides.csv`` (id, set, side in pixels of the camera's original image) and ``solution.csv`` (Id,
+    Target, Usage, Antibody) with all samples; Usage is Train, Public or Private.
     Samples whose four files exist are not drawn again, so an interrupted run resumes. For the label sets and
     the minimum number of samples per class, see `lib.simulation.antibodies.plan_samples`.
 
@@ -108,8 +111,10 @@ def write_dataset(
         the field is magnified by the square root; noise, background light and unspecific staining are divided
         by it; more of the cells show a pattern (the fraction is raised to the power of the inverse); and the
         faintest proteins are brightened (by 2 standard deviations per doubling).
+    unseen : float
+        Fraction of the test set's antibodies that have no sample in train.
     """
-    samples = plan_samples(train_samples, test_samples, seed)
+    samples = plan_samples(train_samples, test_samples, seed, unseen)
     for split in kaggle.SUBSETS:
         files.make_folder(folder / split)
     missing = [s for s in samples if not all(path.exists() for path in _image_paths(folder, s))]
@@ -143,9 +148,9 @@ def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
     """
     gallery = []
     for number, name in enumerate(CLASSES):
-        sample = PlannedSample(number, name, "train", number, (number,), 0, 0)
+        sample = PlannedSample(number, name, "train", number, (number,), 0, 0, "small")
         antibody = describe_antibody(sample.labels, seed, number)._replace(
-            positive_fraction=1.0, brightness_std=0.25, brightness=1.0, background=0.05
+            positive_fraction=1.0, brightness_std=0.25, brightness=1.0, background=0.05, texture=0.0
         )
         gallery.append((name, _draw(sample, antibody, size, seed, 1.0, reference_brightness=0.5)))
     return gallery
@@ -157,20 +162,26 @@ def _draw(
 ) -> np.ndarray:  # fmt: skip
     """Draw one sample; the brightness of the three reference stains is random unless it is given."""
     rng = np.random.default_rng([seed, 3, sample.number])
+    well_rng = np.random.default_rng([seed, 5, sample.antibody, sample.line])
     scene_seed = (seed, 4, sample.antibody, sample.scene)
-    field = _make_scene(sample, antibody.lines[sample.line], size, visibility, scene_seed, rng)
+    field = _make_scene(sample, antibody, size, visibility, scene_seed, rng)
+    antibody = antibody._replace(
+        positive_fraction=antibody.positive_fraction ** (1 / visibility),
+        background=antibody.background / visibility,
+    )
     stains = {
         "red": field.red_HW,
-        "green": _draw_green(field, sample.labels, antibody, visibility, scene_seed, rng),
+        "green": _draw_green(field, sample.labels, antibody, scene_seed),
         "blue": field.blue_HW,
         "yellow": field.yellow_HW,
     }
-    exposures = camera.TRAIN if sample.split == "train" else camera.TEST
-    acquisition, common = camera.draw_acquisition(rng, visibility), rng.normal()
+    recorder = camera.CAMERAS[sample.camera]
+    exposures = recorder.train if sample.split == "train" else recorder.test
+    acquisition = camera.draw_acquisition(recorder, visibility, well_rng, rng)
     faintest = FAINTEST + 2 * np.log2(visibility)
     image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
     for k, name in enumerate(CHANNELS):
-        brightness = 0.6 * common + 0.8 * rng.normal()
+        brightness = acquisition.brightness[name]
         if name == "green":  # mostly determined by the antibody
             brightness = max(antibody.brightness + 0.15 * brightness, faintest)
         elif reference_brightness is not None:
@@ -182,7 +193,7 @@ def _draw(
 
 
 def _make_scene(
-    sample: PlannedSample, line: str, size: int, visibility: float, scene_seed: tuple[int, ...],
+    sample: PlannedSample, antibody: Antibody, size: int, visibility: float, scene_seed: tuple[int, ...],
     rng: np.random.Generator,
 ) -> Field:  # fmt: skip
     """Grow the cells of a sample; images of the same scene differ by a small shift of the view."""
@@ -194,24 +205,21 @@ def _make_scene(
         for label in (SPINDLE, BRIDGE)
     )
     x, y = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+    recorder = camera.CAMERAS[sample.camera]
     return make_field(
-        line, size, visibility**0.5, scene_seed, mitotic=mitotic, daughter_pairs=daughter_pairs, origin=(x, y)
-    )
+        antibody.lines[sample.line], size, visibility**0.5 / recorder.field_of_view, scene_seed,
+        mitotic=mitotic, daughter_pairs=daughter_pairs, origin=(x, y), density=recorder.density,
+        dot_size=antibody.spot_size,
+    )  # fmt: skip
 
 
 def _draw_green(
-    field: Field, labels: tuple[int, ...], antibody: Antibody, visibility: float,
-    scene_seed: tuple[int, ...], rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+    field: Field, labels: tuple[int, ...], antibody: Antibody, scene_seed: tuple[int, ...]
+) -> np.ndarray:
     """Draw the protein and the unspecific staining of its antibody."""
-    positive_fraction = antibody.positive_fraction ** (1 / visibility)
-    green_HW = draw_protein(
-        field, labels, antibody.weights, antibody.styles, positive_fraction, antibody.brightness_std,
-        scene_seed,
-    )  # fmt: skip
-    unspecific_HW = field.thickness_HW * (0.8 + 0.3 * field.canvas.noise(rng, 2.0))
-    green_HW += antibody.background / visibility * unspecific_HW
-    return green_HW
+    rng = np.random.default_rng([*scene_seed, 1])
+    specific_HW = saturate(draw_protein(field, labels, antibody, scene_seed), antibody.saturation)
+    return (specific_HW + draw_unspecific(field, antibody)) * draw_texture(field, antibody, rng)
 
 
 def _image_paths(folder: Path, sample: PlannedSample) -> list[Path]:
@@ -252,13 +260,18 @@ def _write_tables(folder: Path, samples: list[PlannedSample], seed: int) -> None
             "Target": [" ".join(map(str, sample.labels)) for sample in samples],
             "Usage": [_usage(sample, seed) for sample in samples],
             "Antibody": [sample.antibody for sample in samples],
+            "set": [sample.split for sample in samples],
+            "side": [camera.CAMERAS[sample.camera].side for sample in samples],
         }
     ).sort_values("Id")
     is_train = table["Usage"] == "Train"
     tables = {
         "train.csv": table.loc[is_train, ["Id", "Target"]],
         "sample_submission.csv": table.loc[~is_train, ["Id"]].assign(Predicted="0"),
-        "solution.csv": table,
+        "original_sides.csv": table.rename(columns={"Id": "id"})[["id", "set", "side"]].sort_values(
+            ["set", "id"], ascending=[False, True]
+        ),
+        "solution.csv": table[["Id", "Target", "Usage", "Antibody"]],
     }
     for name, content in tables.items():
         files.write_text(folder / name, content.to_csv(index=False))

@@ -6,7 +6,7 @@ envelope; the DNA stain is grainy and spares the nucleoli (Alberts et al., Molec
 reference markers are those of Thul et al. 2017, Science 356 eaal3321).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -254,7 +254,8 @@ class Field:
 
 def make_field(
     line_name: str, size: int, zoom: float, seed: tuple[int, ...], *, mitotic: int = 0,
-    daughter_pairs: int = 0, origin: tuple[float, float] = (0.0, 0.0),
+    daughter_pairs: int = 0, origin: tuple[float, float] = (0.0, 0.0), density: float = 1.0,
+    dot_size: float = 1.0,
 ) -> Field:  # fmt: skip
     """Grow the cells of a field; its images are drawn on first use.
 
@@ -272,9 +273,14 @@ def make_field(
         Number of mitotic cells and of pairs of daughter cells.
     origin : tuple of float
         Units by which the view is shifted over the same cells.
+    density : float
+        Of the cells, relative to that of their line.
+    dot_size : float
+        Of the canvas.
     """
     line = CELL_LINES[line_name]
-    canvas = Canvas(size, 512 / zoom, origin)
+    line = replace(line, confluence=(density * line.confluence[0], density * line.confluence[1]))
+    canvas = Canvas(size, 512 / zoom, origin, dot_size)
     rng = np.random.default_rng(seed)
     cells = grow_cells(line, canvas.extent, rng, mitotic=mitotic, daughter_pairs=daughter_pairs)
     return Field(canvas, line, cells, seed)

@@ -5,6 +5,7 @@ import numpy as np
 from lib.labels import CLASSES
 from lib.simulation import cytoskeleton, nucleus, organelles
 from lib.simulation.field import Field
+from lib.simulation.staining import Antibody
 
 PATTERNS = (
     nucleus.nucleoplasm,
@@ -42,8 +43,7 @@ NEGATIVE = 0.12  # relative brightness of the cells that do not show a pattern
 
 
 def draw_protein(
-    field: Field, labels: tuple[int, ...], weights: np.ndarray, styles: np.ndarray,
-    positive_fraction: float, brightness_std: float, seed: tuple[int, ...],
+    field: Field, labels: tuple[int, ...], antibody: Antibody, seed: tuple[int, ...]
 ) -> np.ndarray:  # fmt: skip
     """Draw the stain of one protein: the weighted sum of the patterns of its labels.
 
@@ -52,14 +52,9 @@ def draw_protein(
     field : Field
     labels : tuple of int
         Class numbers 0-27.
-    weights : ndarray of shape (labels,)
-        Brightness of each pattern.
-    styles : ndarray of shape (labels, 4)
-        Parameters of each pattern, 0-1.
-    positive_fraction : float
-        Fraction of the cells that show a pattern; these cells are drawn independently for each label.
-    brightness_std : float
-        Standard deviation of the logarithm of the cells' brightness.
+    antibody : Antibody
+        Its weights and styles are those of the labels. The cells that show a pattern are drawn independently
+        for each label.
     seed : tuple of int
         Of the random numbers.
 
@@ -69,10 +64,10 @@ def draw_protein(
         About 1 where a structure is bright.
     """
     green_HW = np.zeros_like(field.cell_HW)
-    for label, weight, style in zip(labels, weights, styles, strict=True):
+    for label, weight, style in zip(labels, antibody.weights, antibody.styles, strict=True):
         rng = np.random.default_rng([*seed, 100 + label])
-        brightness = rng.lognormal(0, brightness_std, field.cells.count)
-        brightness[rng.uniform(size=len(brightness)) > positive_fraction] *= NEGATIVE
+        brightness = rng.lognormal(0, antibody.brightness_std, field.cells.count)
+        brightness[rng.uniform(size=len(brightness)) > antibody.positive_fraction] *= NEGATIVE
         if label in DIVIDING:  # shown by the few cells that divide, and by all of them
             brightness[:] = 1
         brightness_HW = field.per_cell(np.append(brightness.mean(), brightness).astype(np.float32))
