@@ -1,7 +1,8 @@
 """Compare the brightness statistics of simulated images with those of real ones.
 
-The first table is compared with the training images, the second with the test images. A table has a row per
-image and the columns ``{red,green,blue}_{mean,std,non_zero_fraction}``, scaled to 0-1.
+The first table is compared with the training images, the second with the test images, both by camera. A table
+has a row per image and the columns ``{red,green,blue}_{mean,std,non_zero_fraction}``, scaled to 0-1, and
+``original_size``, the side of the original image in pixels.
 
 Run     python benchmarks/simulation_statistics.py --data FOLDER --real TRAIN_TABLE TEST_TABLE
 """
@@ -21,11 +22,11 @@ from lib.labels import CHANNELS
 QUANTILES = (0.1, 0.5, 0.9)
 STATISTICS = ("mean", "std", "non_zero_fraction")
 TOLERANCE = 0.35
+SMALL_SIDE = 2048  # pixels
 
 
-def measure(folder: Path, limit: int) -> pd.DataFrame:
-    """Measure the images of a folder: a row per sample, columns as in the tables of real images."""
-    names = sorted(path.name[: -len("_red.png")] for path in folder.glob("*_red.png"))[:limit]
+def measure(folder: Path, names: list[str]) -> pd.DataFrame:
+    """Measure images of a folder: a row per sample, columns as in the tables of real images."""
     rows = []
     for name in names:
         row = {}
@@ -62,12 +63,17 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of a simulated data set")
     parser.add_argument("--real", type=Path, nargs="+", required=True, help="tables for train and test")
-    parser.add_argument("--limit", type=int, default=1000, help="largest number of images per subset")
+    parser.add_argument("--limit", type=int, default=500, help="largest number of images per table")
     options = parser.parse_args()
+    sides = pd.read_csv(options.data / "original_sides.csv")
     for subset, table in zip(("train", "test"), options.real, strict=False):
-        simulated = measure(options.data / subset, options.limit)
-        print(f"{subset}: {len(simulated)} simulated images; * marks a difference over {TOLERANCE:.0%}")
-        print("\n".join(compare(simulated, pd.read_csv(table))))
+        real = pd.read_csv(table)
+        for camera, is_large in (("small", False), ("large", True)):
+            of_camera = sides[(sides["set"] == subset) & ((sides["side"] > SMALL_SIDE) == is_large)]
+            names = of_camera["id"].tolist()[: options.limit]
+            print(f"{subset}, {camera}: {len(names)} simulated; * marks a difference over {TOLERANCE:.0%}")
+            real_images = real[(real["original_size"] > SMALL_SIDE) == is_large]
+            print("\n".join(compare(measure(options.data / subset, names), real_images)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The cameras of two microscopes: exposure, blur, background light, noise, black level, eight bits per pixel."""
+"""The cameras of two microscopes: exposure, blur, background light, noise, black level and 8-bit pixels."""
 
 from math import exp
 from statistics import NormalDist
@@ -11,7 +11,7 @@ from lib.simulation.canvas import Canvas
 
 # bright images differ less from the median than dim ones, as in the statistics of the real images
 BRIGHT_SIDE_FACTOR = 0.6
-WELL_SHARE = 0.7  # of the variance of the imaging conditions that the fields of a well share
+WELL_SHARE = 0.8  # of the variance of the imaging conditions that the fields of a well share
 
 
 class Exposure(NamedTuple):
@@ -34,6 +34,7 @@ class Camera(NamedTuple):
     # median background light, from outside the focal plane and from the medium, fraction of full scale
     background_light: float
     common: float  # correlation of the brightness of the channels of an image
+    protein: float  # of the brightness of the protein's channel: share of the conditions, not of the antibody
     train: dict[str, Exposure]  # by channel
     test: dict[str, Exposure]
 
@@ -46,17 +47,18 @@ CAMERAS = {
         blur=(0.1, 0.8),
         background_light=0.004,
         common=0.36,
+        protein=0.4,
         train={
-            "red": Exposure(-1.25, 0.70, 0.13, 0.022, 1.0),
-            "green": Exposure(-1.52, 0.80, 0.25, 0.015, 1.0),
-            "blue": Exposure(-0.68, 1.00, 0.08, 0.030, 0.25),
-            "yellow": Exposure(-0.62, 0.75, 0.20, 0.022, 1.0),
+            "red": Exposure(-1.02, 0.32, 0.13, 0.022, 1.0),
+            "green": Exposure(-1.61, 0.70, 0.22, 0.015, 1.3),
+            "blue": Exposure(-0.35, 0.22, 0.07, 0.020, 0.75),
+            "yellow": Exposure(-0.23, 0.33, 0.15, 0.026, 1.0),
         },
         test={
-            "red": Exposure(-1.20, 0.78, 0.13, 0.021, 1.0),
-            "green": Exposure(-1.42, 0.85, 0.25, 0.014, 1.0),
-            "blue": Exposure(-0.66, 1.10, 0.08, 0.031, 0.25),
-            "yellow": Exposure(-0.52, 0.85, 0.20, 0.021, 1.0),
+            "red": Exposure(-0.79, 0.38, 0.13, 0.017, 1.1),
+            "green": Exposure(-1.46, 0.80, 0.22, 0.013, 1.6),
+            "blue": Exposure(-0.23, 0.22, 0.07, 0.018, 0.75),
+            "yellow": Exposure(-0.02, 0.47, 0.15, 0.018, 1.0),
         },
     ),
     "large": Camera(
@@ -66,17 +68,18 @@ CAMERAS = {
         blur=(0.2, 1.0),
         background_light=0.004,
         common=0.6,
+        protein=0.7,
         train={
-            "red": Exposure(-1.25, 0.70, 0.2, 0.022, 1.0),
-            "green": Exposure(-1.52, 0.80, 0.35, 0.015, 1.0),
-            "blue": Exposure(-0.68, 1.00, 0.12, 0.030, 0.25),
-            "yellow": Exposure(-0.62, 0.75, 0.3, 0.022, 1.0),
+            "red": Exposure(-1.42, 0.76, 0.21, 0.025, 1.0),
+            "green": Exposure(-1.46, 0.79, 0.33, 0.020, 1.4),
+            "blue": Exposure(-0.98, 0.95, 0.13, 0.025, 0.65),
+            "yellow": Exposure(-0.62, 0.75, 0.22, 0.025, 1.1),
         },
         test={
-            "red": Exposure(-1.20, 0.78, 0.2, 0.021, 1.0),
-            "green": Exposure(-1.42, 0.85, 0.35, 0.014, 1.0),
-            "blue": Exposure(-0.66, 1.10, 0.12, 0.031, 0.25),
-            "yellow": Exposure(-0.52, 0.85, 0.3, 0.021, 1.0),
+            "red": Exposure(-1.47, 0.75, 0.21, 0.026, 1.3),
+            "green": Exposure(-1.32, 0.70, 0.33, 0.016, 1.0),
+            "blue": Exposure(-0.95, 0.94, 0.13, 0.026, 0.70),
+            "yellow": Exposure(-0.69, 0.75, 0.22, 0.023, 1.0),
         },
     ),
 }

@@ -150,7 +150,12 @@ def class_gallery(size: int, seed: int) -> list[tuple[str, np.ndarray]]:
     for number, name in enumerate(CLASSES):
         sample = PlannedSample(number, name, "train", number, (number,), 0, 0, "small")
         antibody = describe_antibody(sample.labels, seed, number)._replace(
-            positive_fraction=1.0, brightness_std=0.25, brightness=1.0, background=0.05, texture=0.0
+            positive_fraction=1.0,
+            brightness_std=0.25,
+            brightness=1.0,
+            background=0.05,
+            specks=0.0,
+            texture=0.0,
         )
         gallery.append((name, _draw(sample, antibody, size, seed, 1.0, reference_brightness=0.5)))
     return gallery
@@ -182,8 +187,10 @@ def _draw(
     image_HWK = np.empty((size, size, len(CHANNELS)), np.uint8)
     for k, name in enumerate(CHANNELS):
         brightness = acquisition.brightness[name]
-        if name == "green":  # mostly determined by the antibody
-            brightness = max(antibody.brightness + 0.15 * brightness, faintest)
+        if name == "green":
+            brightness *= recorder.protein
+            brightness += (1 - recorder.protein**2) ** 0.5 * antibody.brightness
+            brightness = max(brightness, faintest)
         elif reference_brightness is not None:
             brightness = reference_brightness
         image_HWK[..., k] = camera.record_channel(
@@ -219,7 +226,7 @@ def _draw_green(
     """Draw the protein and the unspecific staining of its antibody."""
     rng = np.random.default_rng([*scene_seed, 1])
     specific_HW = saturate(draw_protein(field, labels, antibody, scene_seed), antibody.saturation)
-    return (specific_HW + draw_unspecific(field, antibody)) * draw_texture(field, antibody, rng)
+    return specific_HW * draw_texture(field, antibody, rng) + draw_unspecific(field, antibody, rng)
 
 
 def _image_paths(folder: Path, sample: PlannedSample) -> list[Path]:

@@ -3,11 +3,11 @@ import pytest
 
 from lib.labels import CHANNELS
 from lib.simulation import camera
-from lib.simulation.camera import Acquisition, Exposure, draw_acquisition, record_channel
+from lib.simulation.camera import CAMERAS, Acquisition, Exposure, draw_acquisition, record_channel
 from lib.simulation.canvas import Canvas
 
 CANVAS = Canvas(128, 512)
-SHARP = Acquisition(blur=0.0, background_light=0.0, visibility=1.0)
+SHARP = Acquisition(blur=0.0, background_light=0.0, visibility=1.0, brightness={})
 
 
 def record(light, exposure, brightness=0.0, acquisition=SHARP, canvas=CANVAS, seed=0):
@@ -17,7 +17,8 @@ def record(light, exposure, brightness=0.0, acquisition=SHARP, canvas=CANVAS, se
 
 
 def test_there_is_an_exposure_for_every_channel():
-    assert tuple(camera.TRAIN) == tuple(camera.TEST) == CHANNELS
+    for recorder in CAMERAS.values():
+        assert tuple(recorder.train) == tuple(recorder.test) == CHANNELS
 
 
 def test_without_noise_the_light_is_recorded_as_it_is():
@@ -57,8 +58,32 @@ def test_the_black_level_leaves_dark_pixels_at_zero():
     )
 
 
-def test_the_conditions_of_an_image_are_random():
-    drawn = [draw_acquisition(np.random.default_rng(seed), 2.0) for seed in range(200)]
-    assert all(0.1 <= a.blur <= 0.8 and a.visibility == 2.0 for a in drawn)
+def conditions(name: str, well: int, image: int, visibility: float = 2.0) -> Acquisition:
+    seeds = (np.random.default_rng(seed) for seed in ([0, well], [1, image]))
+    return draw_acquisition(CAMERAS[name], visibility, *seeds)
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_the_conditions_of_an_image_are_random(name):
+    drawn = [conditions(name, seed, seed) for seed in range(400)]
+    recorder = CAMERAS[name]
+    low, high = recorder.blur
+    assert all(low <= a.blur <= high and a.visibility == 2.0 for a in drawn)
+    assert np.median([a.blur for a in drawn]) == pytest.approx((low + high) / 2, rel=0.15)
     median = np.median([a.background_light for a in drawn])
-    assert median == pytest.approx(camera.BACKGROUND_LIGHT / 2, rel=0.3)
+    assert median == pytest.approx(recorder.background_light / 2, rel=0.3)
+    brightness = np.array([[a.brightness[channel] for channel in CHANNELS] for a in drawn])
+    assert brightness.mean(axis=0) == pytest.approx(0, abs=0.2)
+    assert brightness.std(axis=0) == pytest.approx(1, abs=0.15)
+    correlation = np.corrcoef(brightness.T)[np.triu_indices(len(CHANNELS), 1)]
+    assert correlation == pytest.approx(recorder.common, abs=0.15)
+
+
+def test_the_fields_of_a_well_are_imaged_alike():
+    pairs = [
+        (conditions("small", well, 2 * well), conditions("small", well, 2 * well + 1)) for well in range(400)
+    ]
+    for value in (lambda a: a.blur, lambda a: a.brightness["blue"]):
+        first, second = np.array([[value(a) for a in pair] for pair in pairs]).T
+        assert np.corrcoef(first, second)[0, 1] == pytest.approx(camera.WELL_SHARE, abs=0.1)
+        assert np.abs(np.corrcoef(first[1:], second[:-1])[0, 1]) < 0.15

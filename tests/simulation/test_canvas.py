@@ -105,6 +105,12 @@ def test_border_is_the_outline():
     assert filled < 210**2  # closed
 
 
+def test_the_dot_size_is_a_factor_on_all_radii():
+    points, radii = np.array([[20.0, 20.0], [40.0, 40.0]]), np.array([1.0, 2.5])
+    normal, large = Canvas(64, 64), Canvas(64, 64, dot_size=1.6)
+    assert np.array_equal(large.dots(points, radii, np.ones(2)), normal.dots(points, 1.6 * radii, np.ones(2)))
+
+
 def test_segments_and_directions():
     half = directions(np.array([np.pi / 2])) * 3
     assert half == pytest.approx(np.array([[0, 3]]), abs=1e-9)

@@ -12,7 +12,8 @@ from lib.config import Simulation
 from lib.data import kaggle
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES, parse_target
-from lib.simulation.antibodies import plan_samples
+from lib.simulation.antibodies import PlannedSample, plan_samples
+from lib.simulation.camera import CAMERAS
 from lib.simulation.dataset import class_gallery, draw_sample, ensure_dataset, write_dataset
 
 SETTINGS = dict(train_samples=20, test_samples=8, size=64, seed=3)
@@ -46,6 +47,11 @@ def test_kaggle_layout(dataset):
         assert parse_target(row["Target"]) and solution[row["Id"]]["Target"] == row["Target"]
         assert solution[row["Id"]]["Usage"] == "Train"
     assert {solution[row["Id"]]["Usage"] for row in submission} <= {"Public", "Private"}
+    sides = rows(dataset / "original_sides.csv")
+    assert list(sides[0]) == ["id", "set", "side"] and {row["side"] for row in sides} == {"2048", "3072"}
+    assert [(row["set"], row["id"]) for row in sides] == [
+        (split, row["Id"]) for split, table in (("train", train), ("test", submission)) for row in table
+    ]
     for split, table in (("train", train), ("test", submission)):
         expected = {f"{row['Id']}_{name}.png" for row in table for name in CHANNELS}
         assert {path.name for path in (dataset / split).iterdir()} == expected
@@ -56,8 +62,10 @@ def test_kaggle_layout(dataset):
 def test_files_hold_the_planned_samples(dataset):
     solution = {row["Id"]: row for row in rows(dataset / "solution.csv")}
     samples = plan_samples(SETTINGS["train_samples"], SETTINGS["test_samples"], SETTINGS["seed"])
+    sides = {row["id"]: int(row["side"]) for row in rows(dataset / "original_sides.csv")}
     for sample in samples:
         assert parse_target(solution[sample.id]["Target"]) == sample.labels
+        assert sides[sample.id] == CAMERAS[sample.camera].side
         assert int(solution[sample.id]["Antibody"]) == sample.antibody
     for sample in samples[:3]:
         image_HWK = kaggle.read_image(dataset, sample.split, sample.id)
@@ -126,13 +134,49 @@ def test_fields_of_one_scene_are_near_duplicates():
     assert not np.array_equal(blue[0], blue[1])
 
 
-def test_statistics_are_like_those_of_the_real_images():
-    """Medians over the competition's images: mean 0.03-0.05, non-zero 0.14 (blue) to 0.45."""
-    images = [draw_sample(sample, 256, 8) for sample in plan_samples(60, 0, 8)]
+def of_camera(name: str, count: int) -> list[PlannedSample]:
+    """Return one sample of each of some antibodies that a camera recorded."""
+    first = {s.antibody: s for s in plan_samples(20 * count, 0, 8) if s.camera == name}
+    return list(first.values())[:count]
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_statistics_are_like_those_of_the_real_images(name):
+    """Medians over the competition's images, see docs/simulation.md."""
+    real = {
+        "small": ([0.0586, 0.0312, 0.0476], [0.519, 0.427, 0.186]),
+        "large": ([0.0243, 0.0220, 0.0113], [0.322, 0.290, 0.094]),
+    }[name]
+    images = [draw_sample(sample, 256, 8)[..., :3] for sample in of_camera(name, 60)]
     means = np.median([image.mean(axis=(0, 1)) for image in images], axis=0) / 255
     nonzero = np.median([(image > 0).mean(axis=(0, 1)) for image in images], axis=0)
-    assert np.all((means > 0.012) & (means < 0.09))
-    assert nonzero[2] < 0.3 and np.all((nonzero[[0, 1, 3]] > 0.2) & (nonzero[[0, 1, 3]] < 0.75))
+    assert means == pytest.approx(real[0], rel=0.5)
+    assert nonzero == pytest.approx(real[1], rel=0.5)
+
+
+def test_the_large_camera_shows_more_of_a_field():
+    small, large = (draw_sample(of_camera("small", 1)[0]._replace(camera=name), 256, 8) for name in CAMERAS)
+    assert CAMERAS["large"].field_of_view * CAMERAS["small"].side == CAMERAS["large"].side
+    sizes = []
+    for image in (small, large):
+        count, _, stats, _ = cv2.connectedComponentsWithStats(np.uint8(cv2.blur(image[..., 2], (5, 5)) > 25))
+        sizes.append(np.median(stats[1:count, cv2.CC_STAT_AREA]))
+    assert sizes[0] > 1.5 * sizes[1]
+
+
+def brightness_profile(sample: PlannedSample) -> np.ndarray:
+    """Return the logarithm of the bright quantiles of a sample's green channel."""
+    green_HW = cv2.blur(draw_sample(sample, 64, 8, 2.0)[..., 1], (3, 3))
+    return np.log(1 + np.quantile(green_HW, [0.8, 0.9, 0.95, 0.99]))
+
+
+def test_fields_of_an_antibody_resemble_each_other():
+    """Among antibodies against proteins of one location, by the distribution of green's brightness."""
+    fields = [PlannedSample(k, str(k), "train", k // 2, (25,), k % 2, 0, "small") for k in range(120)]
+    profiles = np.array([brightness_profile(sample) for sample in fields])
+    distance = np.linalg.norm(profiles[:, None] - profiles[None], axis=2)
+    closer = [np.mean(np.delete(distance[k], [k, k ^ 1]) < distance[k, k ^ 1]) for k in range(len(fields))]
+    assert np.median(closer) < 0.3  # of the other antibodies; 0.5 if they had nothing of their own
 
 
 def test_visibility_increases_the_contrast_of_patterns():

@@ -27,6 +27,14 @@ def test_zoom_magnifies_the_cells():
     assert near.cells.count < far.cells.count
 
 
+def test_the_density_is_a_factor_on_the_number_of_cells():
+    full, half = (
+        [make_field("U-2 OS", 32, 1.0, (5, seed), density=density).cells.count for seed in range(20)]
+        for density in (1.0, 0.5)
+    )
+    assert sum(half) == pytest.approx(0.5 * sum(full), rel=0.1)
+
+
 def test_the_order_of_drawing_does_not_matter():
     one, other = (make_field("HeLa", 128, 1.0, (5, 5), mitotic=1) for _ in range(2))
     names = ("red_HW", "blue_HW", "yellow_HW")

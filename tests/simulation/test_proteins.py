@@ -3,13 +3,19 @@ import pytest
 
 from lib.labels import CLASSES
 from lib.simulation.proteins import NEGATIVE, PATTERNS, draw_protein
+from lib.simulation.staining import describe_antibody
 
 STYLE = np.full((1, 4), 0.5)
 
 
 def protein(field, labels=(0,), weights=(1.0,), positive_fraction=1.0, brightness_std=0.0):
-    styles = np.repeat(STYLE, len(labels), axis=0)
-    return draw_protein(field, labels, np.array(weights), styles, positive_fraction, brightness_std, (1, 2))
+    antibody = describe_antibody(labels, 0, 0)._replace(
+        weights=np.array(weights),
+        styles=np.repeat(STYLE, len(labels), axis=0),
+        positive_fraction=positive_fraction,
+        brightness_std=brightness_std,
+    )
+    return draw_protein(field, labels, antibody, (1, 2))
 
 
 def test_patterns_are_in_the_order_of_the_classes():
