@@ -1,0 +1,228 @@
+"""Which local score predicts that on new antibodies? Splits by group and at random, on three simulations.
+
+Half of the test antibodies have fields in the training set, half have none, and twice as many of the test
+images are from the large camera. Per simulation, the demo's samples are split into three folds twice, by group
+and at random, with gradient-boosted trees on twenty features and a pretrained network. All scores are the
+macro-F1 of single networks: of out-of-fold predictions, whose thresholds were tuned on the other folds, and of
+the test predictions of each fold's network (their mean). An antibody is seen if the network was trained on a
+field of it, and unseen if train has none. Averages are over the classes with at least five positives in each of
+the compared sets.
+
+95 % intervals: Bayesian bootstrap of the antibodies, the same weights for all scores of a simulation; shifted
+so that their center is the score.
+
+Run     python benchmarks/honest_scores.py --work FOLDER --weights FILE    (about 2 hours on two CPU cores)
+
+FILE contains the ImageNet weights of timm's tf_efficientnet_lite0 (safetensors). What is complete is skipped,
+so an interrupted benchmark resumes.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import simulated_runs
+
+from lib.evaluation import predictions, thresholds
+from lib.evaluation.metrics import macro_f1
+from lib.evaluation.predictor_scores import EvaluatedPredictor
+from lib.report.run_report import RunReport
+
+STAGES = ("00_prepare", "01_features", "02_train_cnn --network network_alone all_alone", "04_threshold")
+NETWORKS = {"all_alone": "trees, twenty features", "network_alone": "EfficientNet-Lite0, pretrained"}
+SETTINGS = [
+    "simulation.train_samples=3000", "simulation.test_samples=6000", "simulation.size=128", "data.sizes=128",
+    "training.size=128", "training.epochs=8", "training.schedule=one_cycle", "training.learning_rate=2e-3",
+    "training.precision=float32", "network.architecture=tf_efficientnet_lite0", "network.pretrained=true",
+    "threshold.method=expected_f1", "split.folds=3", "split.holdout=0", "split.siblings=0",
+]  # fmt: skip
+MIN_POSITIVES = 5  # of a class, in each of the compared sets
+DRAWS = 2000
+
+
+@dataclass
+class ScoredSet:
+    """Decisions on some samples.
+
+    Parameters
+    ----------
+    truth_NC, decision_NC : ndarray of shape (N, C), bool
+    antibody_N : ndarray of shape (N,), int
+    weight_N : ndarray of shape (N,), float
+        With a mean of 1.
+    """
+
+    truth_NC: np.ndarray
+    decision_NC: np.ndarray
+    antibody_N: np.ndarray
+    weight_N: np.ndarray
+
+    def replicates(self, weight_BA: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the macro-F1 over some classes with each row of weights of the antibodies, (B,)."""
+        truth_NC, decision_NC = self.truth_NC[:, classes], self.decision_NC[:, classes]
+        hits_NC, total_NC = truth_NC & decision_NC, truth_NC.astype(int) + decision_NC
+        sums = []
+        for values_NC in (hits_NC, total_NC):
+            sum_AC = np.zeros((weight_BA.shape[1], len(classes)))
+            np.add.at(sum_AC, self.antibody_N, self.weight_N[:, None] * values_NC)
+            sums.append(weight_BA @ sum_AC)
+        hits_BC, total_BC = sums
+        return (2 * hits_BC / np.maximum(total_BC, 1e-12)).mean(axis=1)
+
+
+class Simulation:
+    """The scores of one predictor on one simulation.
+
+    Parameters
+    ----------
+    reports : dict of RunReport
+        Of the runs with a split by group and by sample.
+    network : str
+    """
+
+    def __init__(self, reports: dict[str, RunReport], network: str) -> None:
+        run = reports["group"].run
+        solution = pd.read_csv(run.solution, dtype={"Id": str}).set_index("Id")
+        self.antibody = solution["Antibody"]
+        sides = pd.read_csv(run.source / "original_sides.csv", dtype={"id": str}).set_index("id")
+        self.is_large, self.test_large = (
+            sides["side"] > 2048,
+            (sides["side"] > 2048)[sides["set"] == "test"].mean(),
+        )
+        in_train = set(self.antibody[solution["Usage"] == "Train"])
+        self.sets: dict[str, list[ScoredSet]] = {"seen": [], "unseen": [], "test": [], "test_of_random": []}
+        for by, report in reports.items():
+            predictor = report.predictor(network)
+            self._add_out_of_fold(predictor, by)
+            rule = thresholds.choose(
+                predictor.labelled("validation"), predictor.frequency_C, predictor.settings
+            )
+            truth_NC = simulated_runs.test_truth(predictor, report.run.solution)
+            for fold in predictor.data.folds:
+                path = predictions.table_path(report.run.network(network) / fold.folder, "test", 1)
+                ids = predictor.data.ids("test")
+                probabilities_NC = predictions.load(path).select(ids, "the test set")
+                decision_NC = thresholds.final_decisions(probabilities_NC, rule(probabilities_NC), 0)
+                if by == "sample":
+                    self._add("test_of_random", ids, truth_NC, decision_NC)
+                    continue
+                self._add("test", ids, truth_NC, decision_NC)
+                trained = set(self.antibody[[predictor.data.index.train_ids[row] for row in fold.train]])
+                antibodies = self.antibody[ids]
+                for name, chosen in (
+                    ("seen", antibodies.isin(trained)),
+                    ("unseen", ~antibodies.isin(in_train)),
+                ):
+                    rows = np.flatnonzero(chosen)
+                    self._add(
+                        name, [ids[row] for row in rows], truth_NC[rows], decision_NC[rows], weighted=True
+                    )
+
+    def _add_out_of_fold(self, predictor: EvaluatedPredictor, by: str) -> None:
+        ids, truth_NC = predictor.data.ids("validation"), predictor.data.truth_NC("validation")
+        decision_NC = predictor.decisions("validation")
+        self.sets[by] = []
+        self._add(by, ids, truth_NC, decision_NC)
+        self.sets[f"{by}_weighted"] = []
+        self._add(f"{by}_weighted", ids, truth_NC, decision_NC, weighted=True)
+
+    def _add(
+        self, name: str, ids: list[str], truth_NC: np.ndarray, decision_NC: np.ndarray, weighted: bool = False
+    ) -> None:
+        """Add the decisions on some samples, weighted to the cameras of the test set if requested."""
+        large_N = self.is_large[ids].to_numpy()
+        share = large_N.mean()
+        weight_N = np.ones(len(ids))
+        if weighted:
+            weight_N = np.where(large_N, self.test_large / share, (1 - self.test_large) / (1 - share))
+        self.sets[name].append(ScoredSet(truth_NC, decision_NC, self.antibody[ids].to_numpy(), weight_N))
+
+    def compared_classes(self) -> np.ndarray:
+        """Return the classes with enough positives in each compared set."""
+        compared = [one for name in ("seen", "unseen", "group") for one in self.sets[name]]
+        positives = np.array([one.truth_NC.sum(axis=0) for one in compared])
+        return np.flatnonzero((positives >= MIN_POSITIVES).all(axis=0))
+
+    def scores(self, classes: np.ndarray, seed: int) -> pd.DataFrame:
+        """Return every score: its value in row 0, then its bootstrap replicates."""
+        rng = np.random.default_rng(seed)
+        weight_BA = np.concatenate(
+            [np.ones((1, self.antibody.max() + 1)), rng.exponential(size=(DRAWS, self.antibody.max() + 1))]
+        )
+        columns = {
+            name: np.mean([one.replicates(weight_BA, classes) for one in found], axis=0)
+            for name, found in self.sets.items()
+        }
+        table = pd.DataFrame(columns)
+        table["seen - unseen"] = table["seen"] - table["unseen"]
+        table["group_weighted - unseen"] = table["group_weighted"] - table["unseen"]
+        table["random - test"] = table["sample"] - table["test_of_random"]
+        table["group - test"] = table["group"] - table["test"]
+        return table
+
+
+LINES = {
+    "seen": "seen test antibodies, test cameras",
+    "unseen": "unseen test antibodies, test cameras",
+    "seen - unseen": "**seen minus unseen**",
+    "group_weighted": "split by group, test cameras",
+    "group_weighted - unseen": "**split by group, test cameras minus unseen**",
+    "group": "split by group",
+    "test": "test",
+    "group - test": "split by group minus test",
+    "sample": "random split",
+    "test_of_random": "test, networks of the random split",
+    "random - test": "**random split minus test**",
+}
+
+
+def interval(replicates: pd.Series) -> tuple[float, float]:
+    """Return the 95 % interval of a score in row 0 from its replicates, centered on it."""
+    low, high = replicates[1:].quantile([0.025, 0.975]) - replicates[1:].mean()
+    return replicates[0] + low, replicates[0] + high
+
+
+def print_table(simulations: list[Simulation], title: str) -> None:
+    """Print the scores of one predictor: the mean of the simulations with its interval, and each."""
+    classes = [one.compared_classes() for one in simulations]
+    tables = [
+        one.scores(chosen, seed) for seed, (one, chosen) in enumerate(zip(simulations, classes, strict=True))
+    ]
+    mean = sum(tables) / len(tables)
+    numbers = ", ".join(str(len(chosen)) for chosen in classes)
+    print(f"\n{title}: {len(tables)} simulations, {numbers} classes\n")
+    print("| macro-F1 | mean (95 % CI) | each |\n|---|---|---|")
+    for name, text in LINES.items():
+        low, high = interval(mean[name])
+        each = " ".join(f"{table[name][0]:.3f}" for table in tables)
+        print(f"| {text} | {mean[name][0]:.3f} ({low:.3f} to {high:.3f}) | {each} |")
+    all_classes = [macro_f1(one.truth_NC, one.decision_NC) for s in simulations for one in s.sets["test"]]
+    print(f"\ntest macro-F1 over all 28 classes: {np.mean(all_classes):.3f}")
+
+
+def run_seed(seed: int, options: argparse.Namespace) -> dict[str, RunReport]:
+    """Run the stages on one simulation, with a split by group and by sample."""
+    settings = [*SETTINGS, f"network.weights_file={options.weights}", f"simulation.name=honest_{seed}"]
+    settings += [f"{section}.seed={seed}" for section in ("simulation", "split", "training")]
+    return {
+        by: simulated_runs.run_stages(
+            STAGES, "fusion", f"honest_{seed}_{by}", [*settings, f"split.by={by}", *options.set], options.work
+        )
+        for by in ("group", "sample")
+    }
+
+
+def main() -> None:
+    """Run what is not complete yet, then print a table per predictor."""
+    parser = simulated_runs.parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="number of simulations")
+    parser.add_argument("--weights", required=True, help="ImageNet weights of tf_efficientnet_lite0")
+    options = parser.parse_args()
+    reports = [run_seed(seed, options) for seed in range(options.seeds)]
+    for network, title in NETWORKS.items():
+        print_table([Simulation(of_seed, network) for of_seed in reports], title)
+
+
+if __name__ == "__main__":
+    main()
