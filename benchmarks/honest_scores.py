@@ -1,12 +1,12 @@
 """Which local score predicts that on new antibodies? Splits by group and at random, on three simulations.
 
 Half of the test antibodies have fields in the training set, half have none, and twice as many of the test
-images are from the large camera. Per simulation, the demo's samples are split into three folds twice, by group
-and at random, with gradient-boosted trees on twenty features and a pretrained network. All scores are the
-macro-F1 of single networks: of out-of-fold predictions, whose thresholds were tuned on the other folds, and of
-the test predictions of each fold's network (their mean). An antibody is seen if the network was trained on a
-field of it, and unseen if train has none. Averages are over the classes with at least five positives in each of
-the compared sets.
+images are from the large camera. Per simulation, the demo's samples are split into three folds twice, by
+group and at random, with gradient-boosted trees on twenty features and a pretrained network. All scores are
+the macro-F1 of single networks: of out-of-fold predictions, whose thresholds were tuned on the other folds,
+and of the test predictions of each fold's network (their mean). An antibody is seen if the network was
+trained on a field of it, and unseen if train has none. Averages are over the classes with at least five
+positives in each of the compared sets.
 
 95 % intervals: Bayesian bootstrap of the antibodies, the same weights for all scores of a simulation; shifted
 so that their center is the score.
