@@ -141,9 +141,10 @@ class Cells:
 def radius_at(table_nT: np.ndarray, cell: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """Interpolate the radius of each cell at each angle, both of shape (points,)."""
     index = np.mod(angle, 2 * np.pi) * (ANGLES / (2 * np.pi))
-    low = index.astype(int) % ANGLES
-    fraction = index - np.floor(index)
-    return table_nT[cell, low] * (1 - fraction) + table_nT[cell, (low + 1) % ANGLES] * fraction
+    low = index.astype(int)  # up to ANGLES, where the angle was rounded up
+    fraction = index - low
+    closed_nT = np.concatenate([table_nT, table_nT[:, :2]], axis=1)
+    return closed_nT[cell, low] * (1 - fraction) + closed_nT[cell, low + 1] * fraction
 
 
 def grow_cells(
