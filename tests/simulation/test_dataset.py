@@ -12,9 +12,12 @@ from lib.config import Simulation
 from lib.data import kaggle
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES, parse_target
+from lib.simulation import camera
+from lib.simulation import dataset as dataset_module
 from lib.simulation.antibodies import PlannedSample, plan_samples
 from lib.simulation.camera import CAMERAS
 from lib.simulation.dataset import class_gallery, draw_sample, ensure_dataset, write_dataset
+from lib.simulation.staining import describe_antibody
 
 SETTINGS = dict(train_samples=20, test_samples=8, size=64, seed=3)
 
@@ -116,6 +119,19 @@ def test_files_that_were_not_simulated_are_left_alone(raw):
     assert {name: data for name, data in contents(raw).items() if name != ".lock"} == before
 
 
+def test_the_setting_decides_how_many_test_antibodies_train_lacks(tmp_path):
+    shared = []
+    for unseen in (0.0, 1.0):
+        folder = tmp_path / str(unseen)
+        ensure_dataset(folder, Simulation("set", 20, 6, 32, unseen=unseen), workers=1, force=False)
+        antibodies = [
+            {row["Antibody"] for row in rows(folder / "solution.csv") if (row["Usage"] == "Train") == train}
+            for train in (True, False)
+        ]
+        shared.append(len(antibodies[0] & antibodies[1]) / len(antibodies[1]))
+    assert shared == [1, 0]
+
+
 @pytest.mark.filterwarnings("error")
 def test_fields_without_a_whole_nucleus_are_drawn_too():
     """At high visibility few cells are in the field: some fields show no nucleus, some no edge of a cell."""
@@ -177,6 +193,70 @@ def test_fields_of_an_antibody_resemble_each_other():
     distance = np.linalg.norm(profiles[:, None] - profiles[None], axis=2)
     closer = [np.mean(np.delete(distance[k], [k, k ^ 1]) < distance[k, k ^ 1]) for k in range(len(fields))]
     assert np.median(closer) < 0.3  # of the other antibodies; 0.5 if they had nothing of their own
+
+
+def with_antibody(monkeypatch, sample: PlannedSample, **properties: object) -> np.ndarray:
+    """Draw a sample whose antibody has other properties."""
+    with monkeypatch.context() as patch:
+        antibody = describe_antibody(sample.labels, 8, sample.antibody)._replace(**properties)
+        patch.setattr(dataset_module, "describe_antibody", lambda *_: antibody)
+        return draw_sample(sample, 128, 8, 2.0).astype(int)
+
+
+PLAIN = dict(brightness=1.0, specks=0.0, texture=0.0, background=0.02, saturation=0.0, positive_fraction=1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"brightness": 0.0},
+        {"specks": 60.0},
+        {"texture": 0.5},
+        {"background": 0.5},
+        {"saturation": 1.5},
+        {"spot_size": 1.6},
+        {"positive_fraction": 0.1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_antibodys_properties_change_green_alone(change, monkeypatch):
+    sample = PlannedSample(0, "0", "train", 3, (CLASSES.index("Lysosomes"),), 0, 0, "small")
+    plain, changed = (with_antibody(monkeypatch, sample, **PLAIN | own) for own in ({}, change))
+    assert np.array_equal(plain[..., [0, 2, 3]], changed[..., [0, 2, 3]])
+    assert np.abs(plain - changed)[..., 1].max() > 10
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_greens_brightness_is_the_antibodys_or_that_of_the_conditions(share, monkeypatch):
+    sample = PlannedSample(0, "0", "train", 3, (25,), 0, 0, "small")
+    monkeypatch.setitem(CAMERAS, "small", CAMERAS["small"]._replace(protein=share))
+    draw_acquisition = camera.draw_acquisition
+
+    def draw(antibody: float, conditions: float) -> np.ndarray:
+        def drawn(*arguments: object) -> camera.Acquisition:
+            acquisition = draw_acquisition(*arguments)
+            return acquisition._replace(brightness=acquisition.brightness | {"green": conditions})
+
+        monkeypatch.setattr(camera, "draw_acquisition", drawn)
+        return with_antibody(monkeypatch, sample, brightness=antibody)
+
+    assert np.array_equal(draw(-1.0, 0.5), draw(1.0, 0.5)) == (share == 1)
+    assert np.array_equal(draw(0.5, -1.0), draw(0.5, 1.0)) == (share == 0)
+
+
+def test_fields_of_a_well_are_imaged_alike():
+    fields = [PlannedSample(k, str(k), "train", k // 2, (0,), k % 2, 0, "large") for k in range(80)]
+    blue = np.log([np.quantile(draw_sample(sample, 32, 8, 2.0)[..., 2], 0.98) + 1 for sample in fields])
+    assert np.corrcoef(blue[::2], blue[1::2])[0, 1] > 0.4
+
+
+def test_small_images_are_brighter_in_test():
+    samples = of_camera("small", 10)
+    means = [
+        [draw_sample(s._replace(split=split), 32, 8, 2.0)[..., [0, 2, 3]].mean() for s in samples]
+        for split in ("train", "test")
+    ]
+    assert np.mean(np.array(means[1]) > means[0]) > 0.8
 
 
 def test_visibility_increases_the_contrast_of_patterns():
