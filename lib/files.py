@@ -18,6 +18,7 @@ import pandas as pd
 
 from lib.errors import UserError
 from lib.labels import CLASSES, class_number
+from lib.tables import read_table as read_table
 
 ELSEWHERE = "choose another folder for data and outputs with --work FOLDER"
 
