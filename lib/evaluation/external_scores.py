@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib import tables
+from lib.config import RESERVED_NAMES
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError, quote
 from lib.evaluation import predictions
@@ -104,6 +105,8 @@ def _check_name(folder: Path, name: str, paths: list[Path]) -> None:
         raise UserError(
             f"--add {name}: expected a name of letters, digits and . _ - followed by files of scores"
         )
+    if name in RESERVED_NAMES:
+        raise UserError(f"--add {name}: stage 04 uses this name itself; choose another name")
     if (folder / name).exists() and Predictor.read(folder / name).kind != "external":
         raise UserError(f"--add {name}: the run already has a predictor of this name; choose another name")
 

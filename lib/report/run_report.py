@@ -211,12 +211,16 @@ class RunReport:
         run, one, ids = self.run, self.predictor(name), self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
+        # another predictor replaces the submission: the tables it was made from are kept
+        manifest = run.manifest("05_submit")
+        made_by = files.read_json(manifest)["inputs"] if manifest.exists() else {}
         done = run.once(
             "05_submit",
             lambda _step: self._submit(one),
             settings=["threshold"],
             inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
             outputs=[run.submission, run.figure("submission")],
+            rebuild=thresholds_json.name not in made_by,
         )
         if not done:
             info(f"{run.submission} is up to date")

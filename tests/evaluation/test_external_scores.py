@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,22 @@ def test_npy_files_with_and_without_ids_beside_them(tmp_path):
     )
     external_scores.add(tmp_path, "mine", [tmp_path / "labelled.npy", tmp_path / "rest.npy"], INDEX, SUBSETS)
     assert loaded(tmp_path, "test").probabilities_NC == pytest.approx(scores_NC[6:], abs=1e-3)
+
+
+def test_ids_and_numbers_of_any_program_are_read(tmp_path):
+    index = SampleIndex(["NA", "001"], [(0,)] * 2, ["1e5", "True"])
+    ids = [*index.train_ids, *index.test_ids]
+    text = ",ID,7\n" + "".join(f"{row},{sample},{row / 10}\r\n" for row, sample in enumerate(ids))
+    (tmp_path / "s.csv").write_bytes(text.encode("utf-16"))
+    table = external_scores.read(tmp_path / "s.csv", index)
+    assert list(table.index) == ids and table[7].tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
+    np.save(tmp_path / "n.NPY", np.zeros((4, 28)))
+    (tmp_path / "n.NPY.npy").rename(tmp_path / "n.NPY")
+    (tmp_path / "n.txt").write_bytes("NA\r001\r\r1e5\rTrue".encode("utf-8-sig"))
+    assert list(external_scores.read(tmp_path / "n.NPY", index).index) == ids
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(UserError, match=r"pipe.npy is not a regular file"):
+        external_scores.read(tmp_path / "pipe.npy", index)
 
 
 def bad_value(folder):
@@ -181,6 +199,8 @@ def test_only_external_predictors_are_overwritten(tmp_path):
     predictions.Predictor("network", "baseline").write(tmp_path / "baseline")
     with pytest.raises(UserError, match=r"--add baseline: .*choose another name"):
         external_scores.add(tmp_path, "baseline", [path], INDEX, SUBSETS)
+    with pytest.raises(UserError, match=r"--add comparison: stage 04 uses this name.*choose another name"):
+        external_scores.add(tmp_path, "comparison", [path], INDEX, SUBSETS)
     for name, paths in (("../x", [path]), ("mine", [])):
         with pytest.raises(UserError, match=rf"--add {name}: expected a name of letters.* files of scores"):
             external_scores.add(tmp_path, name, paths, INDEX, SUBSETS)
