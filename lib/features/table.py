@@ -145,7 +145,8 @@ def read(path: Path, index: SampleIndex, columns: str = "all") -> pd.DataFrame:
     """
     files.require(path, "01_features.py")
     try:
-        table = pd.read_csv(path, converters={"id": str}).set_index("id").astype(np.float64)
+        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values="")
+        table = table.set_index("id").astype(np.float64)
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} is not a table of ids and features ({error}): {REMEDY}") from None
     _check_ids(path, list(table.index), index.train_ids + index.test_ids)

@@ -121,7 +121,8 @@ def write(report: RunReport, submission: Submission) -> None:
 
 def predictor_summary(report: RunReport) -> list[dict[str, Any]]:
     """Return a row per predictor, best first: its scores by decision, confidence interval, description."""
-    table = pd.read_csv(report.run.evaluation("predictors"))
+    path = report.run.evaluation("predictors")  # a predictor may be called NA or 001
+    table = pd.read_csv(path, dtype={"predictor": str}, keep_default_na=False, na_values="")
     table = table[table["subset"] == report.subset].set_index(["predictor", "decision"])
     rows = []
     for predictor in table.index.unique("predictor"):
