@@ -163,7 +163,7 @@ def _read_npy(path: Path, index: SampleIndex) -> pd.DataFrame:
         scores_NC = np.lib.format.open_memmap(path, mode="r")
         if scores_NC.dtype.kind not in "fiub":
             raise ValueError(f"dtype {scores_NC.dtype}")
-    except (ValueError, TypeError, OverflowError, OSError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python: SyntaxError, TokenError and others
         raise UserError(f"{path} is not an npy file of numbers ({quote(str(error))}): {expected}") from None
     if scores_NC.ndim != 2 or scores_NC.shape[1] != len(CLASSES):
         raise UserError(f"{path} has shape {scores_NC.shape}, not (samples, {len(CLASSES)}): {expected}")
