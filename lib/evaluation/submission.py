@@ -14,6 +14,7 @@ from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation.metrics import expected_f1, macro_f1
 from lib.labels import CLASSES, format_target, parse_target, target_matrix
+from lib.stage_files import rewrite
 
 COMPETITION = "human-protein-atlas-image-classification"
 
@@ -167,7 +168,7 @@ def fill_unusable(decision_NC: np.ndarray, index: SampleIndex, bad_images: Path)
     """
     if not bad_images.exists():
         return
-    bad = pd.read_csv(bad_images, dtype=str)
+    bad = files.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
     unusable = set(bad.loc[bad["subset"] == "test", "id"])
     rows = [row for row, sample in enumerate(index.test_ids) if sample in unusable]
     if rows:

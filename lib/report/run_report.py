@@ -187,7 +187,7 @@ class RunReport:
             hierarchy, subset, baseline, predictions.load(tables[0]), fixed
         )
         of_classes = pd.concat(
-            predictor_scores.read_classes(self.folder, name, subset, "fixed")
+            predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
             .reset_index()
             .assign(predictor=name)
             for name in names

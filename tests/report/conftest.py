@@ -96,11 +96,12 @@ def write_network(folder: Path) -> None:
     """Write an untrained network of all classes."""
     from lib.config import Network
     from lib.learning import devices, models
+    from lib.learning.network_spec import NetworkSpec
 
     devices.make_deterministic(0)
-    spec = models.NetworkSpec("test_resnet", "RGBY", SIZE, "standard", list(CLASSES), list(range(28)))
+    spec = NetworkSpec("test_resnet", "RGBY", SIZE, "standard", list(CLASSES), list(range(28)))
     model = models.build(spec, Network(architecture="test_resnet"), [20.0] * 4, [30.0] * 4)
-    models.save_spec(folder, model.spec)
+    model.spec.write(folder)
     models.save_weights(folder / "weights.safetensors", model.state_dict())
 
 
