@@ -236,6 +236,7 @@ class Run:
         inputs: dict[str, str],
         outputs: Iterable[Path],
         rebuild: bool = False,
+        verify: Callable[[], Any] | None = None,
     ) -> bool:
         """Call `work` unless it is complete for the same settings and inputs, or ``--force`` is given.
 
@@ -255,6 +256,8 @@ class Run:
             Files that the work writes.
         rebuild : bool
             Replace a result of other settings or inputs, instead of raising a `UserError`.
+        verify : callable or None
+            Reads the inputs: called before that error, since an input that differs may be damaged.
 
         Returns
         -------
@@ -263,7 +266,12 @@ class Run:
         """
         step, due = self.step(name, settings, inputs, outputs), False
         if distributed.is_primary():
-            due = not step.up_to_date(self.force, rebuild)
+            try:
+                due = not step.up_to_date(self.force, rebuild)
+            except UserError:
+                if verify is not None:
+                    verify()
+                raise
         if not distributed.broadcast(due):
             return False
         work(step)

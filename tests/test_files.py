@@ -99,22 +99,6 @@ def test_tables_and_json_have_a_fixed_form(tmp_path):
     assert files.read_json(tmp_path / "a.json") == {"b": [1], "a": None}
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"", b"\xff\xfe"])
-def test_json_that_cannot_be_read_names_file_and_remedy(tmp_path, content):
-    path = tmp_path / "step.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=r"step.json cannot be read .*: delete it and run .* again") as error:
-        files.read_json(path)
-    assert "\n" not in str(error.value)
-
-
-def test_missing_input_names_the_script_that_creates_it(tmp_path):
-    with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
-        files.require(tmp_path / "split.csv", "00_prepare.py")
-    assert files.require(tmp_path, "00_prepare.py") == tmp_path
-
-
 def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     for write in (

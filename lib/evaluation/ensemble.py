@@ -86,6 +86,7 @@ def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
             for name in ("predictor.json", *(f"{subset}.npz" for subset in ids if subset != "train"))
         ],
         rebuild=force,
+        verify=lambda: list(map(predictions.load, tables)),
     )
     return sorted({*known, NAME})
 

@@ -31,7 +31,7 @@ METHODS = ("mean", "rank_mean", "weighted")
 SCRIPTS = {"ensemble": "04_threshold.py"} | dict.fromkeys(("hierarchy", "joint", "stage"), "03_train_hier.py")
 
 
-def script(folder: Path) -> str:
+def creator(folder: Path) -> str:
     """Return the script that creates a predictor or network, by its folder or that of one of its folds.
 
     Only the advice in error messages depends on it, where the files that describe it may be damaged.
@@ -103,7 +103,7 @@ class Predictor:
     @classmethod
     def read(cls, folder: Path) -> "Predictor":
         """Read ``predictor.json``; a `UserError` if it is missing or has other content."""
-        return files.read_json(folder / "predictor.json", script(folder), cls)
+        return files.read_json(folder / "predictor.json", creator(folder), cls)
 
 
 @dataclass(frozen=True)
@@ -224,14 +224,14 @@ def save(path: Path, table: PredictionTable) -> None:
         np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C)
 
 
-def load(path: Path, columns: int = len(CLASSES), by: str = "") -> PredictionTable:
+def load(path: Path, columns: int = len(CLASSES), script: str = "") -> PredictionTable:
     """Read and check a prediction table.
 
     Parameters
     ----------
     columns : int
         Number of probabilities per sample.
-    by : str
+    script : str
         The script that creates it; by default that of the predictor or network in whose folder it lies.
 
     Raises
@@ -240,14 +240,14 @@ def load(path: Path, columns: int = len(CLASSES), by: str = "") -> PredictionTab
         If the file is missing or is not a prediction table: shapes, types, duplicate ids, or values that are
         not probabilities.
     """
-    by = by or script(path.parent)
-    with files.reading(path, by):
+    script = script or creator(path.parent)
+    with files.reading(path, script):
         arrays = read_arrays(path, ("ids", "probabilities", "known"))
         for name in ("ids", "probabilities"):
             if name not in arrays:
                 raise ValueError(f"it has no {name}")
         table = _checked(arrays["ids"], arrays["probabilities"], arrays.get("known"), columns)
-    return replace(table, source=(path, by))
+    return replace(table, source=(path, script))
 
 
 def _checked(
@@ -289,7 +289,7 @@ def table_paths(folder: Path, subsets: list[str]) -> dict[str, Path]:
     """
     paths = {subset: folder / f"{subset}.npz" for subset in subsets}
     return {
-        subset: files.require(path, script(folder))
+        subset: files.require(path, creator(folder))
         for subset, path in paths.items()
         if subset != "train" or path.exists()
     }

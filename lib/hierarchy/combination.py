@@ -223,6 +223,13 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
                     predictions.save(folder / f"{subset}.npz", table)
                 predictor.write(folder)
 
+    def verify() -> None:
+        for subset in data.predicted_subsets:
+            for number in views:
+                hierarchy.group_predictions(hierarchy.stage_1[0], subset, number)
+                for other in hierarchy.others:
+                    hierarchy.within_NC(hierarchy.stage_2(other), subset, number)
+
     done = run.once(
         f"{script} hierarchy",
         combine,
@@ -232,6 +239,7 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
             for combination in combinations
             for name in ("predictor.json", *(f"{subset}.npz" for subset in data.predicted_subsets))
         ],
+        verify=verify,
     )
     names = ", ".join(combination.name for combination in combinations)
     info(f"predictions in {run.folder / 'predictions'}: {names}" if done else f"{names} are up to date")

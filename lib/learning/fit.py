@@ -289,7 +289,7 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
 
 def _resume(state: TrainState, path: Path, identity: str) -> None:
     """Restore what an interrupted training saved, if it had the same settings and inputs."""
-    with files.reading(path, predictions.script(path.parent)):
+    with files.reading(path, predictions.creator(path.parent)):
         check_archive(path)
         content = torch.load(path, map_location=state.device, weights_only=True)
         if content["identity"] != identity:

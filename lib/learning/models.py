@@ -157,7 +157,7 @@ def load(folder: Path) -> Classifier:
     UserError
         If a file is missing or damaged, or the weights do not fit the description.
     """
-    spec, script = NetworkSpec.read(folder), predictions.script(folder)
+    spec, script = NetworkSpec.read(folder), predictions.creator(folder)
     weights = load_weights(folder / "weights.safetensors", script)
     with files.reading(folder / "model.json", script):
         try:
@@ -198,7 +198,7 @@ def start_from(model: Classifier, folder: Path) -> None:
         {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
         for weights in (
             model.state_dict(),
-            load_weights(folder / "weights.safetensors", predictions.script(folder)),
+            load_weights(folder / "weights.safetensors", predictions.creator(folder)),
         )
     )
     difference = find_difference(ours, theirs)

@@ -108,4 +108,4 @@ class NetworkSpec:
     @classmethod
     def read(cls, folder: Path) -> "NetworkSpec":
         """Read ``model.json``; a `UserError` if it is missing or damaged."""
-        return files.read_json(folder / "model.json", predictions.script(folder), cls)
+        return files.read_json(folder / "model.json", predictions.creator(folder), cls)

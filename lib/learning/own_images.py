@@ -110,7 +110,7 @@ class OwnImages:
         classes, columns = spec.classes, len(CLASSES) if spec.classes else len(spec.outputs)
         if spec.size not in self.run.config.data.sizes:
             path = checkpoints[0] / "model.json"
-            raise files.damaged(path, f"size {spec.size} is not of the run", predictions.script(path.parent))
+            raise files.damaged(path, f"size {spec.size} is not of the run", predictions.creator(path.parent))
 
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]

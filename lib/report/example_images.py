@@ -210,7 +210,7 @@ def draw(
         unknown = {image.label for image in images}.difference(model.spec.classes or ())
         if unknown:
             reason = f"it has no output for {CLASSES[min(unknown)]}"
-            raise files.damaged(checkpoint / "model.json", reason, predictions.script(checkpoint))
+            raise files.damaged(checkpoint / "model.json", reason, predictions.creator(checkpoint))
     files.make_folder(folder)
     drawn: list[ExampleImage] = []
     with Progress(len(images), "example images", "samples") as progress:

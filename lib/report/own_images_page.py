@@ -82,13 +82,15 @@ def predict(images: OwnImages, predictor: str, within: tuple[Path, ...] = ()) ->
     run, folder = images.run, images.run.predictor(predictor)
     about = Predictor.read(folder)
     if folder in within:
-        raise files.damaged(folder / "predictor.json", "it is a member of itself", predictions.script(folder))
+        raise files.damaged(
+            folder / "predictor.json", "it is a member of itself", predictions.creator(folder)
+        )
     within = (*within, folder)
     if about.kind == "network":
         table = images.predict_network(about.network, about.views)
         if table.probabilities_NC.shape[1] != len(CLASSES):
             reason = f"its network {about.network} does not predict classes"
-            raise files.damaged(folder / "predictor.json", reason, predictions.script(folder))
+            raise files.damaged(folder / "predictor.json", reason, predictions.creator(folder))
         return table
     if about.kind == "trees":
         return images.predict_trees(about.network)

@@ -211,7 +211,8 @@ SHOWN = {  # by file name
 
 def _read_history(network: Path) -> pd.DataFrame:
     """Read the history of a network's training; with folds, of the first."""
-    folder = network if (network / "model.json").exists() else network / "fold_0"
+    folder = network if (network / "history.csv").exists() else network / "fold_0"
+    folder = folder if folder.exists() else network
     script = f"02_train_cnn.py --network {network.name} --force"
     columns = {"epoch": COUNT, "train_loss": COUNT, "validation_loss": COUNT}
     return files.read_results(folder / "history.csv", script, ("epoch",), columns)

@@ -11,6 +11,7 @@ from lib import files
 from lib.config import Threshold
 from lib.console import info
 from lib.data.run_data import RunData
+from lib.errors import UserError
 from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.predictor_scores import EvaluatedPredictor
@@ -19,6 +20,7 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import Combination, HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
+from lib.stage_files import rewrite
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -108,6 +110,7 @@ class RunReport:
             outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
             # an ensemble changes when a member is added
             rebuild=bool(run.options.add),
+            verify=lambda: list(map(predictions.load, one.tables.values())),
         )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
@@ -217,10 +220,14 @@ class RunReport:
             settings=["threshold"],
             inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
             outputs=[run.submission, run.figure("submission")],
+            verify=lambda: one.decisions("test"),
         )
         if not done:
             info(f"{run.submission} is up to date")
-        return submission.check(run.submission, ids)
+        try:
+            return submission.check(run.submission, ids)
+        except UserError as error:
+            raise UserError(f"{error}; {rewrite('05_submit.py')}") from None
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data

@@ -149,6 +149,7 @@ def raw_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_labels(raw, 60, 12)
     settings = {"simulation.name": "raw"}
     manifest = {"step": "simulated data set", "finished": True, "seconds": 1.5, "settings": settings}
+    manifest |= {"inputs": {}, "packages": {}}
     files.write_json(raw / "simulation.json", manifest)
     return raw
 
