@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from lib import console, files, presets
+from lib import console, presets
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
-from lib.run import Run
+from lib.names import check_name
+from lib.run import Invocation, Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,18 +88,17 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     options = parser.parse_args(argv)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected at least 1")
-    for name in filter(None, (options.run, options.preset)):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UserError(f"{name!r} cannot name a run or preset: expected letters, digits and . _ -")
+    if options.run is not None:
+        check_name(options.run, "--run")
     work = options.work.resolve()
     work = work.relative_to(Path.cwd()) if work.is_relative_to(Path.cwd()) else work
     preset = options.preset or ("strong" if (work / "data" / "train.csv").exists() else "demo")
     folder = work / "outputs" / (options.run or preset)
     overrides, data = options.set, options.data
     if not options.preset and (folder / "run.json").exists():
-        known = files.read_json(folder / "run.json")
-        preset, overrides = known["preset"], known["set"] + overrides
-        data = data or (known["data"] and Path(known["data"]))
+        known = Invocation.read(folder)
+        preset, overrides = known.preset, known.set + overrides
+        data = data or (known.data and Path(known.data))
     config = presets.load(preset, overrides)
     if options.settings:
         print(describe_settings(config))
@@ -106,7 +106,7 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     generates_data = data is None and bool(config.simulation.name)
     source = data or work / "data" / config.simulation.name
     dataset = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
-    invocation = {"preset": preset, "set": overrides, "data": str(data.resolve()) if data else None}
+    invocation = Invocation(preset, overrides, str(data.resolve()) if data else None)
     console.quiet = options.quiet
     script, summary = parser.prog.removesuffix(".py"), _summary(parser.description)
     console.info(f"== {script}: {summary} (preset {preset}, {source} -> {folder})")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.errors import UserError
+from lib.names import check_name
 from lib.settings import Section, check_value, convert, format_value, nearest, setting, type_name
 
 # implemented in `lib.learning.losses`; listed here, where torch must not be loaded
@@ -24,6 +25,9 @@ LOSSES = (
 )
 
 
+RESERVED_FOLDERS = ("cache", "train", "test")  # in data/: the cached arrays, and Kaggle's images
+
+
 @dataclass(frozen=True)
 class Simulation(Section):
     """The simulated cells of a preset; none where it reads Kaggle's files."""
@@ -34,6 +38,13 @@ class Simulation(Section):
     size: int = setting(512, "side of the images in pixels", low=32)
     visibility: float = setting(1.0, "how clearly patterns show; 1: as in real images", low=1.0, high=10.0)
     seed: int = setting(2018, "seed of all cells", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name:
+            check_name(self.name, "simulation.name")
+        if self.name.lower() in RESERVED_FOLDERS:
+            raise UserError(f"simulation.name={self.name}: data/{self.name} has another purpose")
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,7 @@ class Network(Section):
         256,
         "outputs of the fusion layer, and of the first layer of the heads of a joint hierarchy network",
         low=1,
+        high=65536,
     )
 
 
@@ -394,10 +406,7 @@ def _check_names(config: Config) -> None:
                 f"{' '.join(HIERARCHY_NETWORKS)}{nearest(kind, HIERARCHY_NETWORKS)}"
             )
     for name in config.networks:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):  # it becomes a folder's name
-            raise UserError(
-                f"preset {config.name}: {name!r} cannot name a network: expected letters, digits and . _ -"
-            )
+        check_name(name, f"preset {config.name}: network")
         of_another = [name.removesuffix(end) for end in ("_tta", "_folds") if name.endswith(end)]
         if name in RESERVED_NAMES or HIERARCHY_NAMES.fullmatch(name) or set(of_another) & {*config.networks}:
             raise UserError(

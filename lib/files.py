@@ -1,4 +1,4 @@
-"""Files and folders: atomic writing, reading with one-line errors, fingerprints and locks."""
+"""Files and folders: atomic writing, fingerprints and locks; reading is in `stage_files` and `tables`."""
 
 import errno
 import fcntl
@@ -17,6 +17,12 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import UserError
+from lib.stage_files import damaged as damaged
+from lib.stage_files import read_json as read_json
+from lib.stage_files import read_results as read_results
+from lib.stage_files import reading as reading
+from lib.stage_files import require as require
+from lib.stage_files import rewrite
 from lib.tables import read_table as read_table
 
 # where spreadsheets begin a formula: first in a cell, or after what they may take for a delimiter; with the
@@ -24,13 +30,6 @@ from lib.tables import read_table as read_table
 FORMULA = re.compile("(^|[;\t\r\n])(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 ELSEWHERE = "choose another folder for data and outputs with --work FOLDER"
-
-
-def require(path: Path, script: str) -> Path:
-    """Return `path`; where it is missing, raise a `UserError` that names the script that creates it."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: run `python {script}` first")
-    return path
 
 
 def make_folder(folder: Path) -> Path:
@@ -130,16 +129,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file that a stage wrote; raises a `UserError` if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): delete it and run the stage that writes it again"
-        ) from None
-
-
 def fingerprint(value: Any) -> str:
     """Return a fingerprint, 16 hex digits, of a JSON-like value."""
     text = json.dumps(value, sort_keys=True)
@@ -147,9 +136,14 @@ def fingerprint(value: Any) -> str:
 
 
 def fingerprint_file(path: Path) -> str:
-    """Return a fingerprint, 16 hex digits, of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    """Return a fingerprint, 16 hex digits, of a file's bytes; a `UserError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): check its permissions, or {rewrite('')}"
+        ) from None
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:

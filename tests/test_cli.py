@@ -65,7 +65,8 @@ def test_paths_inside_the_working_folder_are_printed_relative(tmp_path, monkeypa
     [
         (("--preset", "dmeo"), "unknown preset 'dmeo' (did you mean demo?); there are "),
         (("--preset", "smoke", "--set", "training.epoch=3"), "no field 'epoch' (did you mean epochs?)"),
-        (("--run", "../x"), "'../x' cannot name a run or preset: expected letters, digits and . _ -"),
+        (("--run", "../x"), "--run '../x' cannot be a name: expected at most 80 letters, digits and . _ -"),
+        (("--preset", "../x"), "unknown preset '../x'"),
         (("--workers", "0"), "--workers 0: expected at least 1"),
         (("--preset", "smoke", "--data", "/nowhere"), "/nowhere/train.csv is missing: put Kaggle's files in"),
     ],

@@ -120,22 +120,6 @@ def test_text_that_a_spreadsheet_would_execute_is_written_as_text(tmp_path, text
     assert (tmp_path / "a.csv").read_bytes().decode() == f"id,score,count\n{written},-0.25,-3\n"
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"", b"\xff\xfe"])
-def test_json_that_cannot_be_read_names_file_and_remedy(tmp_path, content):
-    path = tmp_path / "step.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=r"step.json cannot be read .*: delete it and run .* again") as error:
-        files.read_json(path)
-    assert "\n" not in str(error.value)
-
-
-def test_missing_input_names_the_script_that_creates_it(tmp_path):
-    with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
-        files.require(tmp_path / "split.csv", "00_prepare.py")
-    assert files.require(tmp_path, "00_prepare.py") == tmp_path
-
-
 def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     for write in (

@@ -160,15 +160,16 @@ def test_everything_of_a_run_lies_in_its_folder_or_in_the_cache(tmp_path):
 
 
 def test_checkpoints_are_those_that_are_trained_in_the_order_of_the_folds(tmp_path):
-    one = start(tmp_path)
+    one = start(tmp_path, "--set", "split.folds=11")
     assert one.checkpoints("baseline") == []
     folder = one.network("baseline")
-    for name in ("fold_10", "fold_9", "fold_0"):
+    for name in ("fold_10", "fold_9", "fold_0", "fold_11", "fold_2 (copy)"):  # the last two are not the run's
         files.write_text(folder / name / "weights.safetensors", "")
     (folder / "fold_1").mkdir()  # not trained yet
     assert [path.name for path in one.checkpoints("baseline")] == ["fold_0", "fold_9", "fold_10"]
-    files.write_text(one.network("single") / "weights.safetensors", "")
-    assert one.checkpoints("single") == [one.network("single")]
+    single = start(tmp_path)
+    files.write_text(single.network("single") / "weights.safetensors", "")
+    assert single.checkpoints("single") == [single.network("single")]
 
 
 def test_networks_are_selected_by_name(tmp_path):

@@ -24,7 +24,7 @@ from lib.data.kaggle import BadImage, BadImageError
 from lib.data.opencv import single_thread
 from lib.errors import UserError
 from lib.labels import CHANNELS
-from lib.steps import Step
+from lib.steps import Manifest, Step
 
 SMALLER_SIZES = (384, 256, 224, 128, 64)  # suggested where the disk is too small
 
@@ -44,7 +44,7 @@ class ShardedArray:
     """
 
     def __init__(self, folder: Path) -> None:
-        settings = files.read_json(files.require(folder / "array.json", "00_prepare.py"))["settings"]
+        settings = Manifest.read(folder / "array.json", "00_prepare.py").settings
         self.folder = folder
         self.rows: int = settings["rows"]
         self.size: int = settings["size"]
@@ -102,7 +102,10 @@ class ShardedArray:
         return {"mean": mean_K.round(4).tolist(), "std": np.sqrt(variance_K).round(4).tolist()}
 
     def _metadata(self) -> list[dict]:
-        return [files.read_json(_metadata_path(self.folder, number)) for number in range(self._shards)]
+        return [
+            files.read_json(_metadata_path(self.folder, number), "00_prepare.py")
+            for number in range(self._shards)
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Shard:
     def metadata(self, folder: Path) -> dict:
         """Return the shard's metadata in the array's folder; empty if it has not been built."""
         path = _metadata_path(folder, self.number)
-        return files.read_json(path) if path.exists() else {}
+        return files.read_json(path, "00_prepare.py") if path.exists() else {}
 
     def fingerprint(self) -> str:
         """Return a fingerprint of the image files: names, sizes and modification times."""

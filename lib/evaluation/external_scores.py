@@ -1,6 +1,5 @@
 """External scores: predictions made outside this project, added to a run as a predictor."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from lib.errors import UserError, quote
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES, class_number
+from lib.names import check_name
 
 ID_COLUMNS = ("id", "Id", "ID", "image_id")
 
@@ -101,10 +101,9 @@ def add(
 
 
 def _check_name(folder: Path, name: str, paths: list[Path]) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not paths:
-        raise UserError(
-            f"--add {name}: expected a name of letters, digits and . _ - followed by files of scores"
-        )
+    check_name(name, "--add")
+    if not paths:
+        raise UserError(f"--add {name}: expected a name followed by files of scores")
     if name in RESERVED_NAMES:
         raise UserError(f"--add {name}: stage 04 uses this name itself; choose another name")
     if (folder / name).exists() and Predictor.read(folder / name).kind != "external":

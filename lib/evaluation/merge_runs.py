@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lib import files
+from lib.data.run_data import Statistics
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
@@ -32,7 +33,7 @@ def start(runs: list[Path], folder: Path) -> None:
                 f"{other} differs from {first}: expected runs with the same data and split settings, so that "
                 f"none is trained on samples that another is evaluated on"
             )
-    classes = [files.read_json(run / "statistics.json")["classes"] for run in runs]
+    classes = [Statistics.read(run / "statistics.json").classes for run in runs]
     if any(own != classes[0] for own in classes):
         raise UserError(
             f"{', '.join(run.name for run in runs)} keep different classes: expected runs with the same "

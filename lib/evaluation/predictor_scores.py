@@ -17,6 +17,25 @@ from lib.evaluation.calibration import Calibration
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.metrics import class_scores, guessing_macro_f1
 from lib.evaluation.predictions import LabelledPredictions
+from lib.labels import CLASSES
+from lib.stage_files import COUNT, SHARE
+
+SCRIPT = "04_threshold.py"  # writes the tables
+DECISIONS = ("fixed", "tuned", "submitted")  # ways to decide that are reported
+# columns of numbers and their bounds
+SUMMARY_COLUMNS = {
+    "samples": COUNT,
+    "macro_f1": SHARE,
+    "low": SHARE,
+    "high": SHARE,
+    "macro_f1_present": SHARE,
+    "macro_precision": SHARE,
+    "macro_recall": SHARE,
+    "labels_per_sample": COUNT,
+    "guessing_macro_f1": SHARE,
+}
+MAY_BE_EMPTY = ("low", "high", "macro_f1_present")
+CLASS_COLUMNS = {"support": COUNT, "predicted": COUNT, "precision": SHARE, "recall": SHARE, "f1": SHARE}
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,12 @@ class EvaluatedPredictor:
 
     def thresholds(self, subset: str) -> np.ndarray:
         """Read the thresholds of a subset, shape (C,), or (N, C) where they differ between folds."""
-        return self.per_sample(subset, thresholds.load(self.thresholds_path, subset))
+        return self.per_sample(subset, self.class_thresholds(subset))
+
+    def class_thresholds(self, subset: str) -> np.ndarray:
+        """Read the thresholds of a subset, shape (C,), or (folds, C) where they differ between folds."""
+        folds = len(self.data.folds) if subset == "validation" else 1
+        return thresholds.load(self.thresholds_path, subset, folds)
 
     def per_sample(self, subset: str, chosen: np.ndarray) -> np.ndarray:
         """Expand the thresholds of each fold to shape (N, C); those of shape (C,) are returned unchanged."""
@@ -218,16 +242,58 @@ def side_by_side(run: Path, predictors: list[str]) -> pd.DataFrame:
         ``outputs/<run>``.
     """
     tables = [
-        pd.read_csv(evaluation_path(run, name, "summary")).assign(predictor=name) for name in predictors
+        read_summary(evaluation_path(run, name, "summary")).assign(predictor=name) for name in predictors
     ]
     table = pd.concat(tables, ignore_index=True)
     return table[["predictor", *(column for column in table if column != "predictor")]]
 
 
-def read_classes(run: Path, predictor: str, subset: str, decision: str = "submitted") -> pd.DataFrame:
-    """Read the scores of a predictor's classes, by class name, for one subset and way to decide."""
-    table = pd.read_csv(files.require(evaluation_path(run, predictor, "classes"), "04_threshold.py"))
-    return table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
+def read_summary(path: Path) -> pd.DataFrame:
+    """Read the table ``summary`` of `evaluate`, or one of `side_by_side`, which stage 04 wrote."""
+    several = path.stem == "predictors"
+    keys = ["predictor"] * several + ["subset", "decision"]
+    table = files.read_results(path, SCRIPT, keys, SUMMARY_COLUMNS)
+    with files.reading(path, SCRIPT):
+        for name, own in table.groupby("predictor") if several else [("it", table)]:
+            found = pd.crosstab(own["subset"], own["decision"])
+            if (
+                "validation" not in found.index
+                or sorted(found) != sorted(DECISIONS)
+                or not found.all(axis=None)
+            ):
+                raise ValueError(f"{name} lacks a subset or decision")
+        required = [column for column in SUMMARY_COLUMNS if column not in MAY_BE_EMPTY]
+        if table[required].isna().any(axis=None):
+            raise ValueError("it lacks a score")
+    return table
+
+
+def read_classes(
+    run: Path, predictor: str, subset: str, classes: list[int], decision: str = "submitted"
+) -> pd.DataFrame:
+    """Read the scores of a run's classes by a predictor, for one subset and way to decide.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    classes : list of int
+        The class numbers that the run keeps.
+
+    Returns
+    -------
+    DataFrame
+        A row per class (index: names), with the columns of `metrics.class_scores`.
+    """
+    path = evaluation_path(run, predictor, "classes")
+    table = files.read_results(path, SCRIPT, ("subset", "decision", "class"), CLASS_COLUMNS)
+    with files.reading(path, SCRIPT):
+        chosen = table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
+        if list(chosen.index) != [CLASSES[label] for label in classes]:
+            raise ValueError(f"its classes for {subset}, {decision} are not those of the run")
+        if chosen[list(CLASS_COLUMNS)].isna().any(axis=None):
+            raise ValueError("it lacks a score")
+    return chosen
 
 
 def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:
@@ -265,7 +331,7 @@ def best_predictor(run: Path, among: list[str] | None = None) -> str:
     for name in names if among is None else [name for name in names if name in among]:
         path = evaluation_path(run, name, "summary")
         if path.exists():
-            summary = pd.read_csv(path).set_index(["subset", "decision"])
+            summary = read_summary(path).set_index(["subset", "decision"])
             scores[name] = summary.loc[("validation", "submitted"), "macro_f1"]
     if not scores:
         raise UserError(f"{run / 'evaluation'} holds no evaluation: run `python 04_threshold.py` first")

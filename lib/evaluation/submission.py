@@ -14,6 +14,7 @@ from lib.data.sample_index import SampleIndex
 from lib.errors import UserError, quote
 from lib.evaluation.metrics import expected_f1, macro_f1
 from lib.labels import CLASSES, format_target, target_matrix
+from lib.stage_files import rewrite
 
 COMPETITION = "human-protein-atlas-image-classification"
 COLUMNS, USAGES = ("Id", "Predicted"), ("Public", "Private")
@@ -210,8 +211,7 @@ def fill_unusable(decision_NC: np.ndarray, index: SampleIndex, bad_images: Path)
     """
     if not bad_images.exists():
         return
-    header = ("subset", "id")
-    bad = tables.read_table(bad_images, f"expected the columns {','.join(header)}", header)
+    bad = files.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
     unusable = set(bad.loc[bad["subset"] == "test", "id"])
     rows = [row for row, id in enumerate(index.test_ids) if files.spreadsheet_safe(id) in unusable]
     if rows:

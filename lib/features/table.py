@@ -25,12 +25,13 @@ from lib.console import Progress
 from lib.data import opencv
 from lib.data.cache import ShardedArray
 from lib.data.sample_index import SampleIndex
-from lib.errors import UserError
+from lib.errors import quote
 from lib.features.additional import COLUMNS
 from lib.features.biological import measure
+from lib.stage_files import parse_numbers, rewrite
 
 FLOAT_FORMAT = "%.7g"
-REMEDY = "run `python 01_features.py --force`"
+SCRIPT = "01_features.py"  # writes these files
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def build(
     with Progress(total, "features", "samples", done=total - sum(map(len, missing))) as progress:
         for _ in parallel.run(measure_shard, missing, workers, progress):
             pass
-    table = pd.concat((pd.read_csv(shard.path) for shard in shards), ignore_index=True)
+    table = pd.concat((_read_shard(shard) for shard in shards), ignore_index=True)
     table.insert(0, "id", index.train_ids + index.test_ids)
     path = folder / "features.csv"
     files.write_text(path, table.to_csv(index=False, float_format=FLOAT_FORMAT))
@@ -143,14 +144,40 @@ def read(path: Path, index: SampleIndex, columns: str = "all") -> pd.DataFrame:
     UserError
         If the file is missing, is not a table of numbers, or has different ids than the index.
     """
-    files.require(path, "01_features.py")
-    try:
-        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values="")
-        table = table.set_index("id").astype(np.float64)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a table of ids and features ({error}): {REMEDY}") from None
-    _check_ids(path, list(table.index), index.train_ids + index.test_ids)
-    return table[list(COLUMNS["ten"])] if columns == "ten" else table
+    with files.reading(path, SCRIPT):
+        table = files.read_table(path, rewrite(SCRIPT), ("id", *COLUMNS["ten"])).set_index("id")
+        _check_ids(list(table.index), index.train_ids + index.test_ids)
+        return _numbers(table[list(COLUMNS["ten"])] if columns == "ten" else table)
+
+
+def select(table: pd.DataFrame, names: list[str], network: Path) -> pd.DataFrame:
+    """Return the features that a network takes, in its order; a `UserError` if the table lacks one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `read` returns it.
+    network : Path
+        Folder of the network, whose ``model.json`` lists them.
+    """
+    lacking = [name for name in names if name not in table]
+    if lacking:
+        raise files.damaged(network / "model.json", f"the run has no feature {lacking[0]}", "02_train_cnn.py")
+    return table[names]
+
+
+def _read_shard(shard: FeatureShard) -> pd.DataFrame:
+    """Read the features of a shard."""
+    with files.reading(shard.path, SCRIPT):
+        names = list(COLUMNS[shard.settings.columns])
+        table = files.read_table(shard.path, rewrite(SCRIPT), names)
+        if len(table) != len(shard) or list(table) != names:
+            raise ValueError(f"it has {len(table)} rows, expected {len(shard)} of {len(names)} features")
+        return _numbers(table)
+
+
+def _numbers(table: pd.DataFrame) -> pd.DataFrame:
+    return table.apply(parse_numbers).astype(np.float64)
 
 
 def _remove_outdated(folder: Path, current: set[Path]) -> None:
@@ -160,14 +187,10 @@ def _remove_outdated(folder: Path, current: set[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_ids(path: Path, ids: list[str], expected: list[str]) -> None:
+def _check_ids(ids: list[str], expected: list[str]) -> None:
     if ids == expected:
         return
     known = set(expected)
     unknown = next((sample for sample in ids if sample not in known), None)
-    problem = (
-        f"contains the id {unknown}, which is not in"
-        if unknown
-        else "lacks ids of, or is ordered differently from,"
-    )
-    raise UserError(f"{path} {problem} index.csv: {REMEDY}")
+    problem = "it lacks ids of, or is ordered differently from, index.csv"
+    raise ValueError(problem if unknown is None else f"the id {quote(unknown)} is not in index.csv")

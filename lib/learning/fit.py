@@ -6,13 +6,13 @@ all; ``state.pt`` is loaded with ``weights_only``.
 """
 
 import math
-import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lib import distributed, files
+from lib import distributed, files, schema
 from lib.config import Training
 from lib.console import Progress, info
 from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
+from lib.evaluation import predictions
 from lib.learning import models
 from lib.learning.inference import predict
 from lib.learning.loader import Batch
 from lib.learning.losses import activation
 from lib.learning.train_state import TrainState
 from lib.learning.training_data import SampleSource
+from lib.stage_files import check_archive
 
 # selects the best epoch: column of the history, and 1 where higher is better, -1 where lower is
 SELECTION = {"validation_loss": ("validation_loss", -1), "macro_f1": ("validation_macro_f1", 1)}
@@ -287,12 +289,29 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
 
 def _resume(state: TrainState, path: Path, identity: str) -> None:
     """Restore what an interrupted training saved, if it had the same settings and inputs."""
-    try:
+    with files.reading(path, predictions.creator(path.parent)):
+        check_archive(path)
         content = torch.load(path, map_location=state.device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}): --force starts again") from None
-    if content["identity"] == identity:
+        if content["identity"] != identity:
+            return
+        _check_saved(content, state)
         state.load_state_dict(content)
-        batches = len(state.sampler.sizes)
-        within = f", batch {state.batch} of {batches} of the next" if state.batch else ""
-        info(f"  resuming after epoch {state.epoch}{within}")
+    batches = len(state.sampler.sizes)
+    within = f", batch {state.batch} of {batches} of the next" if state.batch else ""
+    info(f"  resuming after epoch {state.epoch}{within}")
+
+
+def _check_saved(content: dict[str, Any], state: TrainState) -> None:
+    """Raise a `ValueError` where a saved state cannot be that of this training."""
+    difference = models.find_difference(state.model.state_dict(), content["model"])
+    if difference or not models.is_finite(content["model"]):
+        raise ValueError(difference or "its weights are not finite")
+    epochs, batches = state.settings.epochs, len(state.sampler.sizes)
+    for name, highest in (("epoch", epochs), ("batch", batches), ("schedule", epochs * batches)):
+        if not 0 <= content[name] <= highest:
+            raise ValueError(f"{name} is {content[name]}, expected 0 to {highest}")
+    history = schema.parse(content["history"], list[dict[str, float]], "history")
+    if len(history) != content["epoch"] or not all(
+        column in row for row in history for column, _ in SELECTION.values()
+    ):
+        raise ValueError("its history is not that of its epochs")

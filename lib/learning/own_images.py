@@ -23,6 +23,7 @@ from lib.evaluation import predictions
 from lib.evaluation.predictions import PredictionTable
 from lib.features import table as feature_table
 from lib.labels import CLASSES
+from lib.learning.network_spec import NetworkSpec
 from lib.learning.training_data import SampleSource
 from lib.run import Run
 from lib.steps import Step
@@ -105,15 +106,18 @@ class OwnImages:
                 f"{self.run.network(name)} holds no trained network: run `python 02_train_cnn.py`"
             )
         weights = [folder / "weights.safetensors" for folder in checkpoints]
-        spec = files.read_json(checkpoints[0] / "model.json")
-        classes, columns = spec["classes"], len(CLASSES) if spec["classes"] else len(spec["outputs"])
+        spec = NetworkSpec.read(checkpoints[0])
+        classes, columns = spec.classes, len(CLASSES) if spec.classes else len(spec.outputs)
+        if spec.size not in self.run.config.data.sizes:
+            path = checkpoints[0] / "model.json"
+            raise files.damaged(path, f"size {spec.size} is not of the run", predictions.creator(path.parent))
 
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
             tables = [predictions.from_outputs(self.ids, values_NO, classes) for values_NO in found]
             return predictions.average(tables, self.ids, "the images")
 
-        return self._once(name, views, spec["size"], files.fingerprints(*weights), columns, predict)
+        return self._once(name, views, spec.size, files.fingerprints(*weights), columns, predict)
 
     def _predict_checkpoint(self, folder: Path, views: int) -> np.ndarray:
         from lib.learning import devices, models, train_and_predict  # torch takes seconds
@@ -121,7 +125,7 @@ class OwnImages:
 
         model = models.load(folder).to(devices.choose_device())
         spec, training = model.spec, self.run.config.training
-        features = self.features[spec.features] if spec.features else None
+        features = feature_table.select(self.features, spec.features, folder) if spec.features else None
         source = SampleSource(self.array(spec.size), self.ids, features=features)
         workers = train_and_predict.loading_processes(self.run.workers, next(model.parameters()).device)
         loader = make_loader(source, np.arange(len(self.ids)), training.batch_size, workers)
@@ -162,11 +166,12 @@ class OwnImages:
         """Return the predictions of a network or of trees, from the file if it is up to date."""
         path = predictions.table_path(self.networks / name, "test", views)
         manifest = path.with_suffix(".json")
-        step = Step(name, manifest, {}, {"images": self.array(size).fingerprint()} | inputs, [path])
+        inputs = {"images": self.array(size).fingerprint()} | inputs
+        step = Step(name, manifest, {}, inputs, [path], script="predict.py")
         if not step.up_to_date(rebuild=True):
             predictions.save(path, predict())
             step.finish()
-        return predictions.load(path, columns)
+        return predictions.load(path, columns, "predict.py")
 
 
 def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> list[str]:

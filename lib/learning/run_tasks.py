@@ -80,7 +80,7 @@ def _start_weights(task: Task, fold: Fold, script: str) -> dict[str, str]:
     """Return the fingerprint of weights that a network starts from; a `UserError` unless they are final."""
     run = task.run
     name = " ".join(filter(None, (script, task.start_from, fold.folder)))
-    if not steps.is_finished(run.manifest(name)):
+    if not steps.is_finished(run.manifest(name), f"{script}.py"):
         raise UserError(
             f"{task.name} starts from the weights of {task.start_from}, which is not finished: "
             f"run `python {script}.py --network {task.start_from}` first"

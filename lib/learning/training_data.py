@@ -69,7 +69,7 @@ class TrainingData:
     def read(cls, run: Run, data: RunData) -> "TrainingData":
         """Open it; a `UserError` names the stage that creates what is missing."""
         size, index = run.config.training.size, data.index
-        channels = read_channel_statistics(run.statistics, size)
+        channels = read_channel_statistics(run.statistics, size, len(data.folds))
         labelled = SampleSource(ShardedArray(run.array("train", size)), index.train_ids)
         test = SampleSource(ShardedArray(run.array("test", size)), index.test_ids)
         inputs = files.fingerprints(run.index, run.split, run.statistics)

@@ -11,6 +11,7 @@ from lib import files
 from lib.config import Threshold
 from lib.console import info
 from lib.data.run_data import RunData
+from lib.errors import UserError
 from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.predictor_scores import EvaluatedPredictor
@@ -19,6 +20,8 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import Combination, HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
+from lib.stage_files import rewrite
+from lib.steps import Manifest
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -108,6 +111,7 @@ class RunReport:
             outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
             # an ensemble changes when a member is added
             rebuild=bool(run.options.add),
+            verify=lambda: list(map(predictions.load, one.tables.values())),
         )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
@@ -187,7 +191,7 @@ class RunReport:
             hierarchy, subset, baseline, predictions.load(tables[0]), fixed
         )
         of_classes = pd.concat(
-            predictor_scores.read_classes(self.folder, name, subset, "fixed")
+            predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
             .reset_index()
             .assign(predictor=name)
             for name in names
@@ -213,7 +217,7 @@ class RunReport:
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
-        made_by = files.read_json(manifest)["inputs"] if manifest.exists() else {}
+        made_by = Manifest.read(manifest, "05_submit.py --force").inputs if manifest.exists() else {}
         done = run.once(
             "05_submit",
             lambda _step: self._submit(one),
@@ -221,10 +225,14 @@ class RunReport:
             inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
             outputs=[run.submission, run.figure("submission")],
             rebuild=thresholds_json.name not in made_by,
+            verify=lambda: one.decisions("test"),
         )
         if not done:
             info(f"{run.submission} is up to date")
-        return submission.check(run.submission, ids)
+        try:
+            return submission.check(run.submission, ids)
+        except UserError as error:
+            raise UserError(f"{error}; {rewrite('05_submit.py')}") from None
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data

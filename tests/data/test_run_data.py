@@ -16,7 +16,7 @@ from lib.labels import LOCATION_GROUPS
 # s3 has no usable image: it is in no table
 INDEX = SampleIndex([f"s{row}" for row in range(8)], [(row,) for row in range(8)], ["t0", "t1"])
 SINGLE = "s7,train,-1 s0,holdout,-1 s6,validation,-1 s1,train,-1 s5,train,-1 s2,validation,-1 s4,holdout,-1"
-FOLDS = "s7,train,2 s0,holdout,-1 s6,train,0 s1,train,10 s5,train,0 s2,train,2 s4,train,10"
+FOLDS = "s7,train,1 s0,holdout,-1 s6,train,0 s1,train,2 s5,train,0 s2,train,1 s4,train,2"
 
 
 def write_split(folder, rows):
@@ -62,13 +62,12 @@ def test_with_folds_validation_is_every_fold_and_each_fold_has_its_rows(tmp_path
     data = make_data(tmp_path, FOLDS)
     rows = {name: data.rows(name).tolist() for name in data.subsets}
     assert rows == {"validation": [1, 2, 4, 5, 6, 7], "holdout": [0]}
-    # folds in the order of their numbers, not of their digits
     assert [as_lists(fold) for fold in data.folds] == [
         (0, [1, 2, 4, 7], [5, 6]),
-        (2, [1, 4, 5, 6], [2, 7]),
-        (10, [2, 5, 6, 7], [1, 4]),
+        (1, [1, 4, 5, 6], [2, 7]),
+        (2, [2, 5, 6, 7], [1, 4]),
     ]
-    assert [fold.folder for fold in data.folds] == ["fold_0", "fold_2", "fold_10"]
+    assert [fold.folder for fold in data.folds] == ["fold_0", "fold_1", "fold_2"]
     assert data.has_folds and data.predicted_subsets == ["validation", "holdout", "test"]
     assert data.validation_fold_N.tolist() == [2, 1, 2, 0, 0, 1]
     assert np.array_equal(data.training_NC, INDEX.truth_NC[[1, 2, 4, 5, 6, 7]])
@@ -137,7 +136,7 @@ def test_what_is_missing_names_the_stage_that_creates_it(tmp_path):
     with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py"):
         run_data.read_split(tmp_path / "split.csv", INDEX)
     with pytest.raises(UserError, match=r"statistics.json is missing: run `python 00_prepare.py"):
-        run_data.read_channel_statistics(tmp_path / "statistics.json", 32)
+        run_data.read_channel_statistics(tmp_path / "statistics.json", 32, 1)
     data = make_data(tmp_path, SINGLE)
     assert data.index == INDEX
     (tmp_path / "statistics.json").unlink()
@@ -154,11 +153,13 @@ def test_channel_statistics_are_those_of_each_fold_and_size(tmp_path):
     path = tmp_path / "statistics.json"
     small = [{"mean": [1.0, 2.0, 3.0, 4.0], "std": [5.0] * 4}, {"mean": [2.0] * 4, "std": [6.0] * 4}]
     run_data.write_statistics(path, np.array([0, 25]), {64: small, 128: small[::-1]})
-    assert run_data.read_channel_statistics(path, 64) == small
-    assert run_data.read_channel_statistics(path, 128) == small[::-1]
+    assert run_data.read_channel_statistics(path, 64, 2) == small
+    assert run_data.read_channel_statistics(path, 128, 2) == small[::-1]
+    with pytest.raises(UserError, match="it has 2 folds, the split has 3"):
+        run_data.read_channel_statistics(path, 128, 3)
     assert files.read_json(path)["classes"] == [0, 25]
     with pytest.raises(UserError) as error:
-        run_data.read_channel_statistics(path, 32)
+        run_data.read_channel_statistics(path, 32, 2)
     message = str(error.value)
     assert str(path) in message and "64, 128" in message and "32" in message
     assert "data.sizes=32" in message and "--run NAME" in message

@@ -17,7 +17,7 @@ def write_run(folder, value, split=SPLIT, classes=(0, 1), names=("baseline",)):
     """Write a run whose predictors predict the same probability for everything."""
     rows = [f"{sample},{place}" for sample, place in zip(INDEX.train_ids, split, strict=True)]
     files.write_text(folder / "split.csv", "\n".join(["id,subset,fold", *rows]) + "\n")
-    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {"32": [{}]}})
+    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {}})
     for name in names:
         for subset, ids in ids_of(folder).items():
             table = PredictionTable(ids[::-1], np.full((len(ids), 28), value, np.float32))

@@ -234,8 +234,8 @@ def test_test_samples_are_scored_as_they_are_submitted(tmp_path, random_data):
 
 def write_summary(run, name, rows):
     """Write a predictor's summary of (subset, decision, macro_f1), and its thresholds."""
-    lines = [f"{subset},{decision},40,{score},0.1,0.5,0.05" for subset, decision, score in rows]
-    header = "subset,decision,samples,macro_f1,low,high,guessing_macro_f1"
+    lines = [f"{subset},{decision},40,{score},0.1,0.5,,0,0,1,0.05" for subset, decision, score in rows]
+    header = ",".join(["subset", "decision", *predictor_scores.SUMMARY_COLUMNS])
     files.write_text(run / "evaluation" / f"{name}_summary.csv", "\n".join([header, *lines]) + "\n")
     files.write_json(run / "thresholds" / f"{name}.json", {})
 
@@ -255,12 +255,16 @@ def test_predictors_stand_side_by_side_best_on_top(tmp_path):
     ]
 
 
+OTHERS = [(subset, decision) for subset in ("holdout", "validation") for decision in ("fixed", "tuned")]
+OTHERS += [("holdout", "submitted")]
+
+
 def test_the_best_predictor_has_the_highest_score_on_validation_as_submitted(tmp_path):
     with pytest.raises(UserError, match=rf"{tmp_path}/evaluation.*run `python 04_threshold.py"):
         predictor_scores.best_predictor(tmp_path)
     for name, score in (("a", 0.3), ("b", 0.5), ("c", 0.4)):
-        decisions = [("validation", "tuned", 0.9 - score), ("holdout", "submitted", 0.9 - score)]
-        write_summary(tmp_path, name, [*decisions, ("validation", "submitted", score)])
+        others = [(subset, decision, 0.9 - score) for subset, decision in OTHERS]
+        write_summary(tmp_path, name, [*others, ("validation", "submitted", score)])
     assert predictor_scores.best_predictor(tmp_path) == "b"
     assert predictor_scores.best_predictor(tmp_path, ["a", "c", "not evaluated"]) == "c"
     (tmp_path / "thresholds" / "b.json").unlink()  # its table alone is left from before
@@ -269,16 +273,20 @@ def test_the_best_predictor_has_the_highest_score_on_validation_as_submitted(tmp
 
 def test_the_scores_of_classes_are_read_by_subset_and_decision(tmp_path):
     with pytest.raises(UserError, match=r"a_classes.csv is missing: run `python 04_threshold.py"):
-        predictor_scores.read_classes(tmp_path, "a", "holdout")
+        predictor_scores.read_classes(tmp_path, "a", "holdout", [0, 1])
     rows = [
-        {"subset": subset, "decision": decision, "class": name, "f1": value}
+        {"subset": subset, "decision": decision, "class": name}
+        | dict.fromkeys(predictor_scores.CLASS_COLUMNS, value / 4)
         for value, (subset, decision) in enumerate(
             (s, d) for s in ("validation", "holdout") for d in ("fixed", "submitted")
         )
         for name in CLASSES[:2]
     ]
     files.write_csv(tmp_path / "evaluation" / "a_classes.csv", pd.DataFrame(rows))
-    assert predictor_scores.read_classes(tmp_path, "a", "holdout")["f1"].to_dict() == dict.fromkeys(
-        CLASSES[:2], 3
+    assert predictor_scores.read_classes(tmp_path, "a", "holdout", [0, 1])["f1"].to_dict() == dict.fromkeys(
+        CLASSES[:2], 0.75
     )
-    assert predictor_scores.read_classes(tmp_path, "a", "validation", "fixed")["f1"].tolist() == [0, 0]
+    fixed = predictor_scores.read_classes(tmp_path, "a", "validation", [0, 1], "fixed")
+    assert fixed["f1"].tolist() == [0, 0]
+    with pytest.raises(UserError, match=r"a_classes.csv is damaged .*run `python 04_threshold.py"):
+        predictor_scores.read_classes(tmp_path, "a", "validation", [0, 2])

@@ -139,13 +139,13 @@ def test_a_table_with_other_ids_or_contents_is_rejected(built, tmp_path):
         other = SampleIndex(ids, [(0,)] * len(ids), index.test_ids)
         with pytest.raises(UserError) as error:
             feature_table.read(path, other)
-        for text in (str(path), problem, "index.csv", "01_features.py --force"):
+        for text in (str(path), problem, "index.csv", "01_features.py`"):
             assert text in str(error.value)
     for content in ("id,nuclear_ratio\na00,much\n", "sample,nuclear_ratio\na00,1\n"):
         path.write_text(content)
         with pytest.raises(UserError) as error:
             feature_table.read(path, index)
-        assert str(path) in str(error.value) and "01_features.py --force" in str(error.value)
+        assert str(path) in str(error.value) and "01_features.py`" in str(error.value)
     with pytest.raises(UserError, match=r"none.csv is missing: run `python 01_features.py`"):
         feature_table.read(tmp_path / "none.csv", index)
     assert len(table) == 25

@@ -98,12 +98,14 @@ def test_the_last_layer_is_that_of_backbone_fusion_or_heads():
     plain, fused, headed = (
         network(RESNET),
         network(RESNET, features=table),
-        network(RESNET, heads=[[0], [1, 2]]),
+        network(RESNET, 5, heads=[[0], [1, 2]]),
     )
     assert plain.last_layer is plain.backbone.fc and plain.last_layer.out_features == 3
     assert fused.last_layer is fused.fusion.layers[-1] and fused.last_layer.out_features == 3
     assert headed.last_layer is headed.heads
-    both = network(RESNET, features=table, heads=[[0], [1, 2]])  # the heads receive the fused representation
+    both = network(
+        RESNET, 5, features=table, heads=[[0], [1, 2]]
+    )  # the heads receive the fused representation
     assert both.fusion.layers[-1].out_features == 256 == both.heads.group.in_features
     features_BF = torch.zeros(2, 1)
     assert both(torch.from_numpy(images()), features_BF).shape == (2, 3 + 2)
@@ -118,7 +120,7 @@ def test_settings_reach_fusion_and_heads():
         "dropout": 0.4,
     }
     settings = with_settings(fusion_width=8, **changes)
-    model = network(settings, features=table, heads=[[0], [1, 2]])
+    model = network(settings, 5, features=table, heads=[[0], [1, 2]])
     scaled = model.fusion.scaler(torch.tensor(table.to_numpy(np.float32))).numpy()
     expected = 3 * (table - table.mean()) / table.std(ddof=0)
     assert scaled == pytest.approx(expected.to_numpy(), rel=1e-5)
@@ -251,15 +253,41 @@ def test_a_damaged_file_is_one_line_that_names_it(trained, tmp_path, file, conte
 def test_truncated_weights_are_one_line(trained, tmp_path):
     folder = copied(trained["plain"], tmp_path / "copy")
     weights = folder / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"weights\.safetensors cannot be read .*--force"):
+    for size in (-100, 100, 8, 4):
+        weights.write_bytes(weights.read_bytes()[:size])
+        with pytest.raises(UserError, match=r"weights\.safetensors is damaged .*run `python 02_") as error:
+            models.load(folder)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["nan", "shape", "type", "missing", "extra"])
+def test_edited_weights_are_one_line(trained, tmp_path, change):
+    folder = copied(trained["plain"], tmp_path / "copy")
+    path = folder / "weights.safetensors"
+    weights = models.load_weights(path)
+    name = "backbone.fc.weight"
+    weights |= {
+        "nan": {name: weights[name] * torch.nan},
+        "shape": {name: weights[name][:, :-1].contiguous()},
+        "type": {name: weights[name].to(torch.int8)},
+        "missing": {},
+        "extra": {"more": torch.zeros(1)},
+    }[change]
+    if change == "missing":
+        del weights[name]
+    models.save_weights(path, weights)
+    with pytest.raises(UserError, match=r"is damaged .*run `python 02_train_cnn.py`") as error:
         models.load(folder)
+    expected = {"nan": "finite", "extra": "more"}.get(change, name)
+    assert str(folder) in str(error.value) and expected in str(error.value)
 
 
 def test_weights_of_another_network_are_one_line(trained, tmp_path):
     folder = copied(trained["plain"], tmp_path / "copy")
     shutil.copy(trained["rgb"].folder(trained["rgb"].folds[0]) / "weights.safetensors", folder)
-    with pytest.raises(UserError, match=r"weights do not fit model\.json") as error:
+    with pytest.raises(
+        UserError, match=r"model\.json is damaged \(the weights do not fit it: mean is"
+    ) as error:
         models.load(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
 

@@ -260,7 +260,7 @@ def test_settings_seeds_versions_and_commands_reproduce_the_run(finished, shown)
     assert settings["training.size"][0] == "16" and settings["training.epochs"][0] == "2"
     assert "passes over the training samples" in settings["training.epochs"][1]
     command = ["bash", "run_all.sh", "--preset", "smoke", "--run", "single", "--data", str(finished.source)]
-    assert shlex.join([*command, "--set", *finished.invocation["set"]]) in shown.text
+    assert shlex.join([*command, "--set", *finished.invocation.set]) in shown.text
     assert "python 05_submit.py --run single" in shown.text
 
 
@@ -315,7 +315,7 @@ def test_without_a_holdout_the_page_tells_how_validation_was_predicted(folded, t
     assert "predicted by the fold that was not trained on it" in shown.text
     assert "optimistic" not in shown.text and "mean over folds" in shown.text
     assert "network baseline: test_resnet, 16 px, mean over 3 folds" in shown.text
-    values = thresholds.load(folded.thresholds("baseline"), "validation").mean(axis=0)
+    values = thresholds.load(folded.thresholds("baseline"), "validation", 3).mean(axis=0)
     rows = {row[0]: row for row in shown.tables["thresholds"][0]}
     for label in report_of(folded).data.classes:
         assert rows[CLASSES[label]][1] == f"{values[label]:.3f}"

@@ -199,7 +199,8 @@ def test_with_folds_each_fold_is_decided_with_the_thresholds_of_the_others(folde
     truth_NC = data.truth_NC("validation")
     raw_NC = probabilities(folded, "baseline", "validation", data.ids("validation"))
     everything, frequency_C = LabelledPredictions(truth_NC, raw_NC), truth_NC.mean(axis=0)
-    saved, decision_NC = thresholds.load(folded.thresholds("baseline"), "validation"), np.zeros_like(truth_NC)
+    saved = thresholds.load(folded.thresholds("baseline"), "validation", 3)
+    decision_NC = np.zeros_like(truth_NC)
     assert saved.shape == (3, 28) and len(truth_NC) == 60
     for k in range(3):
         rule = thresholds.choose(everything.rows(fold_N != k), frequency_C, folded.config.threshold)
