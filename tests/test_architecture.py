@@ -32,7 +32,7 @@ EXCLUDED = {
     "figures": {"torch", "timm", "albumentations"},
     "learning": {"matplotlib"},
     "hierarchy": {"timm", "cv2", "albumentations", "matplotlib"},
-    "report": {"timm", "cv2", "albumentations"},
+    "report": {"timm", "cv2", "albumentations", "matplotlib"},
 }
 STAGE_PATHS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
 SCRIPTS = [*STAGE_PATHS, ROOT / "predict.py"]
@@ -122,7 +122,8 @@ def test_nothing_imports_a_script_and_packages_are_empty():
     names = {path.stem for path in SCRIPTS}
     for path in MODULES.values():
         assert not names & imports(path), path
-    for path in (ROOT / "lib").rglob("__init__.py"):
+    # figures chooses a backend before any of its modules imports matplotlib
+    for path in {*(ROOT / "lib").rglob("__init__.py")} - {ROOT / "lib" / "figures" / "__init__.py"}:
         assert not imports(path) and len(path.read_text().splitlines()) <= 3, path
 
 
