@@ -129,22 +129,38 @@ def run(main: Callable[[], str | None]) -> None:
     name = Path(sys.argv[0]).stem
     rank = f" (rank {RANK})" if WORLD > 1 else ""
     signal.signal(signal.SIGTERM, _interrupt)
+    console.prepare_streams()
     started = time.monotonic()
     try:
         last_line = main()
+        console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
+        if last_line:
+            console.last_line(last_line)
     except UserError as error:
-        print(f"{name}{rank}: {error}", file=sys.stderr)
+        console.error(f"{name}{rank}: {error}")
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
         if is_primary():
-            print(
-                f"{name}: interrupted; finished work is kept, and the same command resumes from there",
-                file=sys.stderr,
+            console.error(
+                f"{name}: interrupted; finished work is kept, and the same command resumes from there"
             )
-        sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
-    console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
-    if last_line and is_primary():
-        print(last_line, flush=True)
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        sys.exit(128 + (signal.SIGPIPE if console.unread else number))
+    finally:
+        _flush(name)  # what --help and --settings print
+
+
+def _flush(name: str) -> None:
+    """Write what was printed; else the interpreter does so at exit, with a traceback where it fails."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.discard(sys.stdout)
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        console.discard(sys.stdout)
+        console.error(f"{name}: standard output cannot be written ({error.strerror})")
+        sys.exit(2)
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
