@@ -1,6 +1,7 @@
 """What the scripts share: options, the start of a run, and how a script ends."""
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -8,9 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-from lib import console, files, presets
+from lib import console, files, machine, presets, signals
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
@@ -128,24 +128,22 @@ def run(main: Callable[[], str | None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     rank = f" (rank {RANK})" if WORLD > 1 else ""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.raise_interrupts()
     started = time.monotonic()
     try:
         last_line = main()
-    except UserError as error:
-        print(f"{name}{rank}: {error}", file=sys.stderr)
+    except (UserError, OSError, RuntimeError, MemoryError) as error:
+        line = str(error) if isinstance(error, UserError) else machine.explain(error)
+        if line is None:
+            raise
+        print(f"{name}{rank}: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
-        if is_primary():
-            print(
-                f"{name}: interrupted; finished work is kept, and the same command resumes from there",
-                file=sys.stderr,
-            )
+        line = f"{name}: interrupted; finished work is kept, and the same command resumes from there"
+        with contextlib.suppress(OSError):  # after a lost connection there is no terminal to print to
+            if is_primary():
+                print(line, file=sys.stderr)
         sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
     console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
     if last_line and is_primary():
         print(last_line, flush=True)
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal_number)
