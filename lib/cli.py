@@ -17,6 +17,8 @@ from lib.errors import UserError
 from lib.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+MAX_WORKERS = max(4 * CORES, 16)  # more than cores may help with slow disks, many more only use up memory
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -58,7 +60,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        default=CORES,
         metavar="N",
         help="number of processes; default: one per core",
     )
@@ -87,6 +89,9 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     options = parser.parse_args(argv)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected at least 1")
+    if options.workers > MAX_WORKERS:
+        console.warn(f"--workers {options.workers}: {MAX_WORKERS} processes are used for {CORES} cores")
+        options.workers = MAX_WORKERS
     for name in filter(None, (options.run, options.preset)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"{name!r} cannot name a run or preset: expected letters, digits and . _ -")

@@ -178,8 +178,8 @@ def fit_shared_memory(workers: int, batch_bytes: int) -> tuple[int, int]:
         return workers, min(batches // workers, PREFETCH)
     warn(
         f"{SHARED_MEMORY} has {format_bytes(free)} free, too little for {workers} processes that load "
-        f"batches of {format_bytes(batch_bytes)}: {batches or 'none'} instead, which is slower; start the container "
-        f"with more, for example `docker run --shm-size=2g`, or set --workers {max(batches, 1)}"
+        f"batches of {format_bytes(batch_bytes)}: {batches or 'none'} instead, which is slower; start the "
+        f"container with more, for example `docker run --shm-size=2g`, or set --workers {max(batches, 1)}"
     )
     return batches, 1
 
