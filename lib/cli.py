@@ -8,15 +8,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-from lib import console, files, presets
+from lib import console, files, machine, presets, signals
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
 from lib.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+MAX_WORKERS = max(4 * CORES, 16)  # more than cores may help with slow disks, many more only use up memory
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        default=CORES,
         metavar="N",
         help="number of processes; default: one per core",
     )
@@ -87,6 +88,9 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     options = parser.parse_args(argv)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected at least 1")
+    if options.workers > MAX_WORKERS:
+        console.warn(f"--workers {options.workers}: {MAX_WORKERS} processes are used for {CORES} cores")
+        options.workers = MAX_WORKERS
     for name in filter(None, (options.run, options.preset)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"{name!r} cannot name a run or preset: expected letters, digits and . _ -")
@@ -101,7 +105,7 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
         data = data or (known["data"] and Path(known["data"]))
     config = presets.load(preset, overrides)
     if options.settings:
-        print(describe_settings(config))
+        console.last_line(describe_settings(config))
         raise SystemExit(0)
     generates_data = data is None and bool(config.simulation.name)
     source = data or work / "data" / config.simulation.name
@@ -128,40 +132,27 @@ def run(main: Callable[[], str | None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     rank = f" (rank {RANK})" if WORLD > 1 else ""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.raise_interrupts()
     console.prepare_streams()
     started = time.monotonic()
     try:
-        last_line = main()
+        try:
+            last_line = main()
+        finally:
+            console.flush()  # what --help has printed
         console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
         if last_line:
             console.last_line(last_line)
-    except UserError as error:
-        console.error(f"{name}{rank}: {error}")
+    except (UserError, OSError, RuntimeError, MemoryError) as error:
+        line = str(error) if isinstance(error, UserError) else machine.explain(error)
+        if line is None:
+            raise
+        console.error(f"{name}{rank}: {line}")
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
-        if is_primary():
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        if is_primary() and not console.unread:
             console.error(
                 f"{name}: interrupted; finished work is kept, and the same command resumes from there"
             )
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
         sys.exit(128 + (signal.SIGPIPE if console.unread else number))
-    finally:
-        _flush(name)  # what --help and --settings print
-
-
-def _flush(name: str) -> None:
-    """Write what was printed; else the interpreter does so at exit, with a traceback where it fails."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        console.discard(sys.stdout)
-        sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
-        console.discard(sys.stdout)
-        console.error(f"{name}: standard output cannot be written ({error.strerror})")
-        sys.exit(2)
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal_number)

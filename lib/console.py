@@ -56,30 +56,33 @@ def last_line(text: str) -> None:
         _print(text, sys.stdout)
 
 
-def _print(text: str, stream: TextIO) -> None:
-    """Print a line above a progress bar; the work does not fail with its output.
+def flush() -> None:
+    """Write what has been printed; at exit, the interpreter would do it, with a traceback where it fails."""
+    _print(None, sys.stdout)
+
+
+def _print(text: str | None, stream: TextIO) -> None:
+    """Print a line above a progress bar; the work does not fail because its output does.
 
     A pipe that nobody reads any more (``| head``, a lost connection) interrupts it, like SIGTERM.
     """
     global unread
     try:
-        tqdm.write(text, file=stream)
+        if text is not None:
+            tqdm.write(text, file=stream)
         stream.flush()
-    except BrokenPipeError:
-        discard(stream)
-        unread = True
-        signal.raise_signal(signal.SIGTERM)
     except OSError as problem:
-        discard(stream)
-        if stream is sys.stdout:
-            warn(f"standard output cannot be written ({problem.strerror}); the work continues without it")
-
-
-def discard(stream: TextIO) -> None:
-    """Send what is still printed to a stream nowhere, also what it holds and writes at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
+        # the stream then leads nowhere, also for what it still holds and would write at exit
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        if stream is not sys.stdout:
+            return
+        if isinstance(problem, BrokenPipeError):
+            unread = True
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            warn(f"standard output cannot be written ({problem.strerror}): what would be printed is lost")
 
 
 def format_bytes(count: float) -> str:
