@@ -26,7 +26,7 @@ def prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed, as by `>&-`: the next file to be opened would take its number
-            stream = Path(os.devnull).open(mode)
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115  it stays open
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):

@@ -1,5 +1,6 @@
 """How processes end: on Ctrl-C, SIGTERM and a lost connection (SIGHUP), and workers with their parent."""
 
+import math
 import os
 import signal
 import threading
@@ -9,13 +10,17 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TOGETHER_SECONDS = 1.0  # signals within it are one: a scheduler's to all processes, and run_all.sh's own
 WATCH_SECONDS = 1.0  # between two checks of a worker that its parent still exists
 
+_first = -math.inf  # when the first of such signals was received
 _parents: list[int] = []  # the one that this process ends with, if any
 
 
 def raise_interrupts() -> None:
     """Let SIGTERM and SIGHUP raise a `KeyboardInterrupt`, as SIGINT does; one that nohup ignores stays so."""
+    global _first
+    _first = -math.inf
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -24,12 +29,23 @@ def raise_interrupts() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGHUP:  # a lost connection sends it twice
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
+    if not _is_repeated():
+        raise KeyboardInterrupt(number)
+
+
+def _is_repeated() -> bool:
+    """Note a signal; return whether it belongs to one that came immediately before."""
+    global _first
+    now = time.monotonic()
+    if now - _first < TOGETHER_SECONDS:
+        return True
+    _first = now
+    return False
 
 
 @contextmanager
 def recorded() -> Iterator[list[int]]:
-    """Record the signals `STOP` instead of stopping immediately; a second signal stops immediately.
+    """Record the signals `STOP` instead of stopping immediately; a second signal, a second later, does.
 
     A second SIGHUP does not, since a lost connection sends it twice. Yields a list whose last element is the
     number of the received signal, 0 before.
@@ -38,6 +54,7 @@ def recorded() -> Iterator[list[int]]:
 
     def record(number: int, frame: FrameType | None) -> None:
         signals.append(number)
+        _is_repeated()  # whatever it is, a next one may be
         for known, handler in before.items():
             if known != signal.SIGHUP:
                 signal.signal(known, handler)
