@@ -13,7 +13,16 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.names import check_name
-from lib.settings import Section, check_value, convert, format_value, nearest, setting, type_name
+from lib.settings import (
+    Section,
+    check_value,
+    convert,
+    format_value,
+    nearest,
+    seed_setting,
+    setting,
+    type_name,
+)
 
 # implemented in `lib.learning.losses`; listed here, where torch must not be loaded
 LOSSES = (
@@ -37,7 +46,7 @@ class Simulation(Section):
     test_samples: int = setting(0, "samples of the test set", low=0)
     size: int = setting(512, "side of the images in pixels", low=32)
     visibility: float = setting(1.0, "how clearly patterns show; 1: as in real images", low=1.0, high=10.0)
-    seed: int = setting(2018, "seed of all cells", low=0)
+    seed: int = seed_setting(2018, "seed of all cells")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +79,7 @@ class Split(Section):
     rare_class_minimum: float = setting(
         0.0, "leave out samples with a class rarer than this share (Hoogenboom: 0.01)", low=0, high=0.5
     )
-    seed: int = setting(0, "seed of the split", low=0)
+    seed: int = seed_setting(0, "seed of the split")
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,7 @@ class Training(Section):
         "which epoch's weights are kept: lowest validation loss, highest macro-F1, or the last epoch's",
         ("validation_loss", "macro_f1", "last"),
     )
-    seed: int = setting(0, "seed of initial weights, order of samples, augmentation and dropout", low=0)
+    seed: int = seed_setting(0, "seed of initial weights, order of samples, augmentation and dropout")
 
 
 @dataclass(frozen=True)

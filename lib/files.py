@@ -4,19 +4,24 @@ import errno
 import fcntl
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lib import machine
+from lib.console import warn
 from lib.errors import UserError
+from lib.machine import one_line_errors
 from lib.stage_files import damaged as damaged
 from lib.stage_files import read_json as read_json
 from lib.stage_files import read_results as read_results
@@ -29,15 +34,15 @@ from lib.tables import read_table as read_table
 # full-width forms (OWASP, "CSV injection")
 FORMULA = re.compile("(^|[;\t\r\n])(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-ELSEWHERE = "choose another folder for data and outputs with --work FOLDER"
+_warned: list[Path] = []  # a folder without locks, once it has been warned of
 
 
 def make_folder(folder: Path) -> Path:
     """Create a folder and its parents, and check that it is writable."""
-    with _one_line_errors(folder):
+    with one_line_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(_no_permission(folder))
+        raise UserError(machine.no_permission(folder))
     return folder
 
 
@@ -57,14 +62,15 @@ def write_atomic(path: Path, concurrent: bool = False) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the folder is not writable or the disk is full.
+        If the folder is not writable, the disk is full, or another error of the system ends the writing.
     """
     writer = f".{platform.node()}.{os.getpid()}" if concurrent else ""
     part = path.with_name(f".{path.name}{writer}.part")
-    with _one_line_errors(path.parent):
+    with one_line_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         if concurrent:
             _remove_abandoned(path)
+        part.unlink(missing_ok=True)  # a link in its place would be followed
         try:
             yield part
             part.replace(path)
@@ -99,7 +105,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file completely or not at all; a file that already has this content is left untouched."""
-    with _one_line_errors(path.parent):
+    with one_line_errors(path.parent):
         if path.is_file() and path.read_bytes() == content:
             return
     with write_atomic(path, concurrent=True) as part:
@@ -168,6 +174,8 @@ def fingerprints(*paths: Path) -> dict[str, str]:
 def lock(folder: Path, shared: bool = False) -> Iterator[None]:
     """Lock a folder for this process; the system releases the lock however the process ends.
 
+    Where the file system has no locks, a warning replaces it.
+
     Parameters
     ----------
     shared : bool
@@ -179,41 +187,65 @@ def lock(folder: Path, shared: bool = False) -> Iterator[None]:
         If another process holds the lock; the message gives its process number.
     """
     make_folder(folder)
-    with (folder / ".lock").open("a+") as file:
+    with _open_lock(folder / ".lock") as descriptor:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _acquire(descriptor, folder, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
+            holder = re.match(rb"process \d+", os.pread(descriptor, 30, 0))
+            name = holder[0].decode() if holder else "of unknown number"
             raise UserError(
-                f"{folder} is in use by another process ({file.read().strip()}): "
+                f"{folder} is in use by another process ({name}): "
                 f"wait until it has finished, or choose another name for this run with --run NAME"
             ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        with suppress(OSError):  # another user's file, or a full disk: the number only serves the message
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
         yield
 
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Lock a file, waiting until any other process releases it; the file is created if missing."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _open_lock(path) as descriptor:
+        _acquire(descriptor, path.parent, fcntl.LOCK_EX)
         yield
-
-
-def _no_permission(folder: Path) -> str:
-    return f"{folder}: no permission to write there; {ELSEWHERE}"
 
 
 @contextmanager
-def _one_line_errors(folder: Path) -> Iterator[None]:
-    """Turn a missing permission, a file in the way or a full disk into a `UserError`."""
+def _open_lock(path: Path) -> Iterator[int]:
+    """Yield the descriptor of a file to lock, never of one that a link or a device leads to."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # does not wait, should it be a FIFO
+    wrong = UserError(f"{path} is a link, a folder or a device, where a lock file belongs: remove it")
+    with one_line_errors(path.parent):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+        except PermissionError:
+            if not path.exists():
+                raise
+            descriptor = os.open(path, os.O_RDONLY | flags)  # another user's: it can be locked all the same
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise
+            raise wrong from None
     try:
-        yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(_no_permission(Path(error.filename or folder))) from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise wrong
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, folder: Path, how: int) -> None:
+    """Lock a file; raises a `BlockingIOError` if another process holds it, and warns if none can."""
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise
-        raise UserError(f"{folder}: {error.strerror}; {ELSEWHERE}") from None
+        if not _warned and multiprocessing.parent_process() is None:  # in the process that the user started
+            _warned.append(folder)
+            warn(
+                f"{folder}: the file system has no locks ({error.strerror}), so two runs at once are not "
+                f"kept apart: start only one at a time with this --work"
+            )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import cli, console, files
+from lib import cli, console, files, signals
 from lib.errors import UserError
 from tests.conftest import STAGES, TINY, call, run_script
 
@@ -150,6 +150,35 @@ def test_an_interruption_is_one_line(script, capsys, number, code):
     assert end.value.code == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("03_some_stage: interrupted") and "same command resumes" in line
+
+
+@pytest.mark.parametrize(("seconds", "saves"), [(1.0, True), (0.0, False)])
+def test_signals_that_arrive_together_are_one(script, monkeypatch, seconds, saves):
+    saved = []
+
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # to the group, after the one to this process
+            saved.append(True)
+
+    monkeypatch.setattr(signals, "TOGETHER_SECONDS", seconds)
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert (end.value.code, bool(saved)) == (143, saves)
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--settings"], []])
+def test_a_pipe_that_nobody_reads_ends_a_script_silently(script, tmp_path, monkeypatch, capsys, options):
+    monkeypatch.setattr(console, "unread", False)
+    parser = cli.parser("Stage 00: do something.\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1 << 20) as stream, pytest.raises(SystemExit) as end:
+        monkeypatch.setattr(sys, "stdout", stream)
+        cli.run(lambda: cli.start(parser, [*options, "--work", str(tmp_path)]) and None)
+    assert end.value.code == 128 + signal.SIGPIPE and capsys.readouterr().err == ""
 
 
 # what the stages print

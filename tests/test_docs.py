@@ -234,9 +234,11 @@ def stages_of(command: list[str], folder: Path) -> list[tuple[str, list[str]]]:
     python, notes = folder / "env" / "bin" / "python", folder / "env" / "notes"
     if not python.exists():
         python.parent.mkdir(parents=True)
-        python.write_text(f"""#!/bin/sh\nprintf '%s\\0' "$@" >> {notes}\necho >> {notes}\n""")
+        note = f"""printf '%s\\0' "$@" >> {notes}; echo >> {notes}"""
+        python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo 3.12; else {note}; fi\n')
         python.chmod(0o755)
-        shutil.copy(ROOT / "requirements.txt", folder / "env" / "installed-requirements.txt")
+        installed = "Python 3.12\n" + (ROOT / "requirements.txt").read_text()
+        (folder / "env" / "installed-requirements.txt").write_text(installed)
     notes.write_text("")
     given = [{"--folds": "2"}.get(before, word) for before, word in pairwise(command[1:])]  # two are enough
     variables = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": str(folder / "env")}

@@ -257,10 +257,7 @@ def test_a_damaged_file_of_a_run_is_one_line_that_names_it(smoke_copy, monkeypat
         damaged = DAMAGES[kind](content)
         path.unlink()  # large files are links to those that all tests share
         path.write_bytes(damaged)
-        if path.suffix in (".png", ".webp"):
-            message = read_picture(path)
-        else:
-            message = read_again(script, smoke_copy)
+        message = read_picture(path) if path.suffix in (".png", ".webp") else read_again(script, smoke_copy)
         if damaged != content and kind != "longer":
             assert str(path) in message and "`python 0" in message, (path, kind, message)
         assert message.isprintable(), (path, kind)

@@ -12,6 +12,7 @@ from lib.config import Split
 from lib.data.sample_index import SUBSETS, SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES
+from lib.settings import MAX_SEED
 
 
 def frequent_classes(truth_NC: np.ndarray, minimum_share: float) -> np.ndarray:
@@ -123,7 +124,8 @@ def make_split(ids: list[str], truth_NC: np.ndarray, settings: Split) -> pd.Data
         subset_N = _assign(truth_NC, shares, settings.seed)
         train_rows = np.flatnonzero(subset_N == "train")
         fold_shares = {str(fold): 1 / settings.folds for fold in range(settings.folds)}
-        fold_N[train_rows] = _assign(truth_NC[train_rows], fold_shares, settings.seed + 1).astype(int)
+        seed = (settings.seed + 1) % (MAX_SEED + 1)
+        fold_N[train_rows] = _assign(truth_NC[train_rows], fold_shares, seed).astype(int)
     empty = [f"the {name} subset" for name, share in shares.items() if share and name not in subset_N]
     if settings.folds > 1:
         empty += [f"fold {fold}" for fold in range(settings.folds) if fold not in fold_N]

@@ -6,11 +6,9 @@ all; ``state.pt`` is loaded with ``weights_only``.
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lib import distributed, files, schema
+from lib import distributed, files, machine, schema, signals
 from lib.config import Training
 from lib.console import Progress, info
 from lib.distributed import WORLD, is_primary
@@ -74,7 +72,7 @@ def fit(
     UserError
         If the loss is not finite (names epoch, step and samples), or the GPU's memory is too small.
     KeyboardInterrupt
-        After SIGINT or SIGTERM, when the current step is finished and saved.
+        After SIGINT, SIGTERM or SIGHUP, when the current step is finished and saved.
     """
     state = TrainState(model, settings, train)
     state_path, weights_path = folder / "state.pt", folder / "weights.safetensors"
@@ -85,13 +83,14 @@ def fit(
         _check_loss(state.last, state.epoch, train.dataset.source)  # never keep a diverged network
         content = state.state_dict() | {"identity": identity}
         if is_primary():
-            with files.write_atomic(state_path) as part:
-                torch.save(content, part)
+            # torch hides what went wrong when it opens the file itself
+            with files.write_atomic(state_path) as part, part.open("wb") as file:
+                torch.save(content, file)
 
-    with _interruption() as signals, explained_memory(settings), _tensorboard(folder) as write_events:
+    with signals.recorded() as received, explained_memory(settings), _tensorboard(folder) as write_events:
 
         def stop_if_interrupted() -> None:
-            if signal_number := distributed.maximum(signals[-1]):
+            if signal_number := distributed.maximum(received[-1]):
                 save()
                 raise KeyboardInterrupt(signal_number)
 
@@ -100,15 +99,12 @@ def fit(
             info(_epoch_line(row, settings.epochs))
             _keep_best(state, weights_path)
             state.next_epoch()
-            save()
-            if is_primary():
+            if is_primary():  # before the state: a training that is resumed after its last epoch only ends
                 files.write_csv(folder / "history.csv", pd.DataFrame(state.history))
+            save()
             write_events(row)
     distributed.barrier()
     model.load_state_dict(models.load_weights(weights_path))
-    distributed.barrier()
-    if is_primary():
-        state_path.unlink(missing_ok=True)
     return pd.DataFrame(state.history)
 
 
@@ -206,32 +202,6 @@ def _check_loss(step: tuple[torch.Tensor, Batch, int] | None, epoch: int, source
 
 
 @contextmanager
-def _interruption() -> Iterator[list[int]]:
-    """Record SIGINT and SIGTERM instead of stopping immediately; a second signal stops immediately.
-
-    Yields a list whose last element is the number of the received signal, 0 before.
-    """
-    signals = [0]
-
-    def record(number: int, frame: object) -> None:
-        signals.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-        for number in before:
-            signal.signal(number, record)
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def explained_memory(settings: Training) -> Iterator[None]:
     """Turn an out-of-memory error of the GPU into one line with the remedy."""
     try:
@@ -255,14 +225,20 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, float]], None]]:
     if SummaryWriter is None or not is_primary():
         yield lambda row: None
         return
-    with SummaryWriter(folder) as writer:
+    with machine.one_line_errors(folder):
+        writer = SummaryWriter(folder)
 
-        def write(row: dict[str, float]) -> None:
+    def write(row: dict[str, float]) -> None:
+        with machine.one_line_errors(folder):
             for name, value in row.items():
                 writer.add_scalar(name, value, row["epoch"])
             writer.flush()
 
+    try:
         yield write
+    finally:
+        with suppress(OSError):  # reported by `write`
+            writer.close()
 
 
 def _share_buffers(model: nn.Module) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from lib import files
@@ -114,7 +114,8 @@ def build(
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write a state dict as safetensors, completely or not at all."""
     with files.write_atomic(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, part)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        part.write_bytes(save(tensors))  # `save_file` hides the system's error, for example of a full disk
 
 
 def load_weights(path: Path, script: str = "02_train_cnn.py") -> dict[str, torch.Tensor]:

@@ -72,6 +72,9 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
             inputs=inputs,
             outputs=outputs,
         )
+        if distributed.is_primary():
+            # until everything is written, it saves a run that is interrupted the training
+            (task.folder(fold) / "state.pt").unlink(missing_ok=True)
     if not done:
         info(f"{name} and its predictions are up to date")
 
