@@ -104,7 +104,9 @@ class Network(Section):
     kind: str = setting(
         "network", "a neural network, or gradient boosted trees on the features alone", ("network", "trees")
     )
-    architecture: str = setting("resnet34", "name of a timm model")
+    architecture: str = setting(
+        "resnet34", "name of a timm model, with or without the tag of its weights: resnet34.tv_in1k"
+    )
     channels: str = setting("RGBY", "input channels: all, or all but yellow", ("RGBY", "RGB"))
     normalisation: str = setting(
         "standard",
@@ -112,7 +114,11 @@ class Network(Section):
         ("standard", "unit"),
     )
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
-    weights_file: str = setting("", "pretrained: load the weights from this file instead of the hub")
+    weights_file: str = setting(
+        "",
+        "pretrained: load the weights from this file instead of the hub; also the folder of a network of "
+        "this project",
+    )
     fourth_channel: str = setting(
         "timm",
         "initial weights of the yellow channel: timm's own, zero, or copied from blue (Liu)",
@@ -445,6 +451,11 @@ def _check_network(config: Config) -> None:
         raise UserError("network.features=all needs features.columns=all, which stage 01 computes")
     if not config.is_network and not config.uses_features:
         raise UserError("network.kind=trees needs features: network.features=ten or all")
+    if config.network.weights_file and not config.network.pretrained:
+        raise UserError(
+            f"network.weights_file={config.network.weights_file} is unused with network.pretrained=false: "
+            f"add network.pretrained=true, or leave the file out"
+        )
     if training.early_stopping and training.keep != "validation_loss":
         raise UserError(
             f"training.early_stopping={training.early_stopping} monitors the validation loss: it needs "

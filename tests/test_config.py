@@ -19,6 +19,11 @@ def make(**sections: Any) -> Config:
 
 # sections written in Python, the same by --set, and what the message names
 CONTRADICTIONS = {
+    "unused weights file": (
+        dict(network=Network(weights_file="w.pt")),
+        ["network.weights_file=w.pt"],
+        "network.weights_file=w.pt is unused with network.pretrained=false: add network.pretrained=true",
+    ),
     "training size": (
         dict(training=Training(size=128)),
         ["training.size=128"],

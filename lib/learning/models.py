@@ -5,14 +5,10 @@ Together they are enough to use it: ``load(folder)`` needs neither the run, nor 
 samples.
 """
 
-import difflib
-import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import timm
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
@@ -21,6 +17,7 @@ from lib import files
 from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
+from lib.learning import backbones
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
@@ -100,10 +97,8 @@ def build(
     UserError
         If timm has no such architecture, or the pretrained weights are unavailable.
     """
-    backbone = _create_backbone(spec, settings)
-    if settings.channels == "RGBY":
-        _initialise_yellow(backbone, settings)
-    model = Classifier(replace(spec, initial_weights=_initial_weights(backbone, settings)), backbone)
+    backbone, source = backbones.create_pretrained(settings, *_backbone_outputs(spec))
+    model = Classifier(replace(spec, initial_weights=source), backbone)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
     unit = [0.0] * len(mean), [255.0] * len(std)
@@ -162,7 +157,9 @@ def load(folder: Path) -> Classifier:
     weights = load_weights(folder / "weights.safetensors", script)
     with files.reading(folder / "model.json", script):
         try:
-            model = Classifier(spec, _timm_model(spec, pretrained=False))
+            outputs, dropout = _backbone_outputs(spec)
+            backbone = backbones.create(spec.architecture, len(spec.channels), len(outputs), dropout)
+            model = Classifier(spec, backbone)
         except UserError as error:  # it names the setting
             raise ValueError(str(error)) from None
         difference = find_difference(model.state_dict(), weights)
@@ -211,72 +208,9 @@ def start_from(model: Classifier, folder: Path) -> None:
     model.load_state_dict(theirs, strict=False)
 
 
-def _create_backbone(spec: NetworkSpec, settings: Network) -> nn.Module:
-    """Return timm's network with the weights that the settings ask for."""
-    options: dict[str, Any] = {}
-    if settings.pretrained and settings.weights_file:
-        file = Path(settings.weights_file)
-        if not file.is_file():
-            raise UserError(
-                f"network.weights_file={file} is missing: expected the weights of {spec.architecture}"
-            )
-        options["pretrained_cfg_overlay"] = {"file": str(file)}
-    try:
-        return _timm_model(spec, settings.pretrained, **options)
-    except OSError as error:
-        raise UserError(
-            f"the pretrained weights of {spec.architecture} are unavailable ({type(error).__name__}): "
-            f"connect to the network once, name a file with --set network.weights_file=FILE, or train from "
-            f"scratch with --set network.pretrained=false"
-        ) from None
-    except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        if not settings.pretrained:
-            raise
-        source = settings.weights_file or "network.pretrained=true"
-        line = str(error).splitlines()[0]
-        raise UserError(f"{source}: {line}; --set network.pretrained=false trains from scratch") from None
-
-
-def _initial_weights(backbone: nn.Module, settings: Network) -> dict[str, str]:
-    """Return source and license of the weights that training starts from."""
-    if not settings.pretrained:
-        return {"source": "random initialisation", "license": ""}
-    config = backbone.pretrained_cfg
-    source = settings.weights_file or config.get("hf_hub_id") or config.get("url") or ""
-    return {"source": source, "license": config.get("license") or "unknown"}
-
-
-def _timm_model(spec: NetworkSpec, pretrained: bool, **options: Any) -> nn.Module:
-    """Return timm's network: with dropout before its last layer, or without a last layer."""
-    if not timm.is_model(spec.architecture):
-        close = difflib.get_close_matches(spec.architecture, timm.list_models(), n=3)
-        hint = f"; similar: {' '.join(close)}" if close else "; see timm.list_models()"
-        raise UserError(f"network.architecture={spec.architecture} is unknown to timm{hint}")
-    own = spec.has_own_last_layer
-    return timm.create_model(
-        spec.architecture,
-        pretrained=pretrained,
-        in_chans=len(spec.channels),
-        num_classes=len(spec.outputs) if own else 0,
-        drop_rate=spec.dropout if own else 0.0,
-        **options,
-    )
-
-
-def _initialise_yellow(backbone: nn.Module, settings: Network) -> None:
-    """Set yellow's weights in the first layer to zero or to blue's: Liu et al. 2018, section 6.2.1.
-
-    ``network.fourth_channel=timm`` keeps timm's: the first of the three channels' weights again.
-    """
-    if settings.fourth_channel == "timm":
-        return
-    convolution = backbone.get_submodule(backbone.default_cfg["first_conv"])
-    with torch.no_grad():
-        weight = convolution.weight
-        if settings.pretrained:
-            weight *= len(settings.channels) / 3  # timm scales three channels' weights down for four
-        yellow = {"zero": torch.zeros_like(weight[:, 2]), "copy": weight[:, 2]}
-        weight[:, 3] = yellow[settings.fourth_channel]
+def _backbone_outputs(spec: NetworkSpec) -> tuple[list[str], float]:
+    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it."""
+    return (spec.outputs, spec.dropout) if spec.has_own_last_layer else ([], 0.0)
 
 
 def count_parameters(model: nn.Module) -> int:

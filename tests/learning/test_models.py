@@ -1,14 +1,12 @@
-"""Networks: their input, their first weights, and that a folder alone is enough to use them."""
+"""Networks: their input, and that a folder alone is enough to use them."""
 
 import json
 import pickle
 import shutil
 
-import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
-import timm
 import torch
 
 from lib.config import Network
@@ -32,13 +30,6 @@ FILES = ("model.json", "weights.safetensors")
 
 def with_settings(**changes):
     return Network(**{"architecture": "test_resnet"} | changes)
-
-
-def rejected(settings, features=None):
-    with pytest.raises(UserError) as error:
-        models.build(describe(settings), settings, **STATISTICS, features=features)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # input
@@ -305,125 +296,6 @@ def test_weights_are_written_completely_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         models.save_weights(path, model.state_dict())
     assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [path.name]
-
-
-# first weights
-
-
-def test_an_unknown_architecture_names_similar_ones():
-    message = rejected(with_settings(architecture="resnet43"))
-    assert message.startswith("network.architecture=resnet43") and "resnet34" in message
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """No connection and an empty cache, as with HF_HUB_OFFLINE=1 on a new machine."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
-
-
-@pytest.mark.usefixtures("offline")
-def test_without_a_connection_pretrained_weights_are_one_line_with_three_remedies():
-    message = rejected(with_settings(pretrained=True))
-    assert "pretrained weights of test_resnet are unavailable" in message
-    for remedy in ("connect", "network.weights_file=FILE", "network.pretrained=false"):
-        assert remedy in message
-
-
-def test_a_failing_download_is_one_line(monkeypatch):
-    def fail(*_arguments, **options):
-        assert options["pretrained"]
-        raise ConnectionError("first line\nsecond line")
-
-    monkeypatch.setattr(models.timm, "create_model", fail)
-    message = rejected(Network(architecture="resnet34", pretrained=True))
-    assert "weights of resnet34 are unavailable (ConnectionError)" in message
-
-
-def test_without_pretrained_weights_an_error_of_timm_is_not_hidden(monkeypatch):
-    def fail(*_arguments, **_options):
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(models.timm, "create_model", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
-        models.build(describe(RESNET), RESNET, **STATISTICS)
-
-
-@pytest.fixture(scope="module")
-def downloaded(tmp_path_factory):
-    """A network of three channels and the file of its weights, as a hub would have it."""
-    torch.manual_seed(3)
-    original = timm.create_model("test_resnet", num_classes=1000)
-    path = tmp_path_factory.mktemp("hub") / "weights.pt"
-    torch.save(original.state_dict(), path)
-    return original, str(path)
-
-
-@pytest.mark.parametrize(("choice", "yellow"), [("copy", 2), ("zero", None), ("timm", 0)])
-def test_the_yellow_channel_is_initialised_as_chosen(downloaded, choice, yellow):
-    original, path = downloaded
-    settings = with_settings(pretrained=True, weights_file=path, fourth_channel=choice)
-    model = models.build(describe(settings), settings, **STATISTICS)
-    theirs, ours = original.conv1[0].weight, model.backbone.conv1[0].weight
-    scale = 0.75 if choice == "timm" else 1.0  # Liu et al. keep the weights of red, green and blue
-    assert torch.allclose(ours[:, :3], theirs * scale)
-    expected = torch.zeros_like(theirs[:, 0]) if yellow is None else theirs[:, yellow] * scale
-    assert torch.allclose(ours[:, 3], expected)
-    assert torch.equal(model.backbone.layer1[0].conv1.weight, original.layer1[0].conv1.weight)
-    assert model.spec.initial_weights["source"] == path
-
-
-@pytest.mark.parametrize(("choice", "is_zero"), [("copy", False), ("zero", True)])
-def test_the_yellow_channel_is_chosen_also_without_pretrained_weights(choice, is_zero):
-    weight = network(with_settings(fourth_channel=choice)).backbone.conv1[0].weight
-    assert torch.equal(weight[:, 3], torch.zeros_like(weight[:, 2]) if is_zero else weight[:, 2])
-    fresh = network(with_settings(fourth_channel="timm")).backbone.conv1[0].weight
-    assert torch.equal(weight[:, :3], fresh[:, :3])  # not scaled: nothing was scaled down
-
-
-def test_three_channels_are_taken_as_they_are(downloaded):
-    original, path = downloaded
-    settings = with_settings(pretrained=True, weights_file=path, channels="RGB", fourth_channel="copy")
-    model = models.build(describe(settings), settings, **STATISTICS)
-    assert torch.equal(model.backbone.conv1[0].weight, original.conv1[0].weight)
-
-
-def test_an_unknown_initialisation_is_rejected():
-    settings = with_settings()
-    object.__setattr__(settings, "fourth_channel", "copied")
-    with pytest.raises(KeyError):
-        models.build(describe(settings), settings, **STATISTICS)
-
-
-def test_source_and_license_of_pretrained_weights_are_recorded(monkeypatch):
-    create = timm.create_model
-    monkeypatch.setattr(
-        models.timm,
-        "create_model",
-        lambda *names, **options: create(*names, **options | {"pretrained": False}),
-    )
-    model = network(with_settings(pretrained=True))
-    config = timm.get_pretrained_cfg("test_resnet")
-    assert model.spec.initial_weights == {"source": config.hf_hub_id, "license": "apache-2.0"}
-    assert config.hf_hub_id.startswith("timm/")
-
-
-def test_a_missing_file_of_weights_is_one_line(tmp_path):
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "none.pt")))
-    assert f"network.weights_file={tmp_path / 'none.pt'} is missing" in message and "test_resnet" in message
-
-
-def test_a_damaged_file_of_weights_is_one_line(tmp_path):
-    (tmp_path / "bad.pt").write_text("no weights")
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "bad.pt")))
-    assert f"{tmp_path / 'bad.pt'}: " in message and "network.pretrained=false" in message
-
-
-def test_weights_of_another_architecture_are_one_line(tmp_path):
-    torch.save(timm.create_model("resnet10t", num_classes=1000).state_dict(), tmp_path / "other.pt")
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "other.pt")))
-    assert f"{tmp_path / 'other.pt'}: " in message and "network.pretrained=false" in message
 
 
 # starting from another network
