@@ -43,11 +43,14 @@ def prepare_images(run: Run) -> tuple:
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
         index = kaggle.read_tables(run.source)
-        for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
-            how = (sizes, data.shard_rows, run.workers, run.force)
+        subsets = {"train": index.train_ids, "test": index.test_ids} if sizes else {}
+        for subset, ids in subsets.items():
+            kaggle.require_images(run.source, subset, ids)
+        for subset, ids in subsets.items():
+            how = (sizes, data.shard_rows, run.workers, run.force, data.projection)
             bad += cache.build(run.source, run.cache, subset, ids, *how)
     sample_index.write_index(run.index, index)
-    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images)
+    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images, subsets)
     info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
     arrays = {size: cache.ShardedArray(run.array("train", size)) for size in sizes}
     return index, {image.id for image in bad}, arrays

@@ -65,6 +65,9 @@ class Data(Section):
     max_bad_images: int = setting(
         0, "samples with a missing or damaged image to tolerate; they are left out", low=0
     )
+    projection: str = setting(
+        "none", "of image files with several pages: rejected, or the brightest value", ("none", "max")
+    )
 
 
 @dataclass(frozen=True)

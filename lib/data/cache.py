@@ -123,6 +123,8 @@ class Shard:
     number : int
     folders : dict of Path
         Folder of the array by size in pixels.
+    projection : str
+        Of files with several pages (`image_files.PROJECTIONS`).
     """
 
     source: Path
@@ -130,6 +132,7 @@ class Shard:
     ids: tuple[str, ...]
     number: int
     folders: dict[int, Path]
+    projection: str = "none"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -174,6 +177,7 @@ def build(
     shard_rows: int,
     workers: int,
     force: bool = False,
+    projection: str = "none",
 ) -> list[BadImage]:
     """Decode, resize and cache all images of a subset at all sizes; only incomplete shards are built.
 
@@ -189,6 +193,8 @@ def build(
         Row order of the arrays.
     force : bool
         Replace arrays of a different source or different settings, instead of raising.
+    projection : str
+        Of files with several pages (`image_files.PROJECTIONS`).
 
     Returns
     -------
@@ -202,12 +208,12 @@ def build(
         or different settings.
     """
     folders = {size: cache / f"{subset}_{size}" for size in sizes}
-    steps = [_step(source, folder, size, ids, shard_rows) for size, folder in folders.items()]
+    steps = [_step(source, folder, size, ids, shard_rows, projection) for size, folder in folders.items()]
     for step in steps:
         if step.manifest.exists() and not step.matches(force):
             shutil.rmtree(step.manifest.parent)
     shards = [
-        Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders)
+        Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders, projection)
         for number, start in enumerate(range(0, len(ids), shard_rows))
     ]
     missing = {shard.number: shard.missing(shard.fingerprint()) for shard in shards}
@@ -257,7 +263,7 @@ def _write_shard(shard: Shard, folders: dict[int, Path], fingerprint: str) -> No
             np.lib.format.write_array_header_1_0(writers[size], header)
         for sample in shard.ids:
             try:
-                image_HWK = kaggle.read_image(shard.source, shard.subset, sample)
+                image_HWK = kaggle.read_image(shard.source, shard.subset, sample, shard.projection)
             except BadImageError as error:
                 bad += error.args[0]
                 image_HWK = np.zeros((1, 1, len(CHANNELS)), np.uint8)
@@ -282,7 +288,7 @@ def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int) -> Step:
+def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int, projection: str) -> Step:
     return Step(
         name="array",
         manifest=folder / "array.json",
@@ -291,7 +297,8 @@ def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int
             "size": size,
             "rows": len(ids),
             "data.shard_rows": shard_rows,
-        },
+        }
+        | ({"data.projection": projection} if projection != "none" else {}),
         inputs={"list of ids": files.fingerprint(ids)},
         outputs=[],
         alternative="--work FOLDER uses another cache",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lib import files, tables
 from lib.console import warn
-from lib.data import image_files
+from lib.data import image_files, image_folders
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError, quote
 from lib.labels import CHANNELS
@@ -100,7 +100,7 @@ def read_submission_ids(folder: Path) -> list[str]:
 
 
 def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
-    """Return the path of the image of one channel of a sample; that of the PNG where there is none.
+    """Return the path of the image of one channel of a sample (`image_files.find`).
 
     Parameters
     ----------
@@ -114,25 +114,50 @@ def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
     return image_files.find(folder / subset / f"{sample}_{channel}.png")
 
 
+def require_images(folder: Path, subset: str, ids: list[str]) -> None:
+    """Raise a `UserError` that says where the images may be, if none of the samples has any."""
+    paths = (image_path(folder, subset, sample, channel) for sample in ids for channel in CHANNELS)
+    if ids and not any(map(os.path.lexists, paths)):
+        raise UserError(
+            f"{folder / subset} contains no image of the {len(ids):,} samples of its table, such as "
+            f"{ids[0]}_{CHANNELS[0]}.png; {image_folders.locate(folder / subset, [folder])}"
+        )
+
+
 def list_samples(folder: Path) -> list[str]:
-    """Return the ids of all samples with a green channel in a folder of images, sorted.
+    """Return the ids of all samples with an image of any channel in a folder, sorted.
+
+    Hidden files are ignored, and so are the pictures of merged channels that the Human Protein Atlas
+    publishes, such as ``{id}_blue_red_green.jpg``. Other images that belong to no sample are warned about.
 
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or the name of one contains characters that cannot be displayed.
     """
-    images = [path for path in folder.glob("*_green.*") if path.suffix in image_files.SUFFIXES]
-    if not images:
+    channels = image_folders.list_channels(folder)
+    if not channels:
         raise UserError(
             f"{folder} contains no image {{id}}_green.png: expected four images per sample, {{id}}_red, "
-            f"_green, _blue and _yellow, as PNG, TIFF or JPEG with 8 bits per pixel"
+            f"_green, _blue and _yellow, as PNG, TIFF or JPEG with 8 bits per pixel; "
+            f"{image_folders.locate(folder)}"
         )
-    return sorted({path.stem.removesuffix("_green") for path in images})
+    for sample in channels:
+        if not sample.isprintable():
+            raise UserError(
+                f"{folder} contains images named {sample!r}, a name with characters that cannot be "
+                f"displayed: rename them"
+            )
+    return sorted(channels)
 
 
-def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
+def read_image(folder: Path, subset: str, sample: str, projection: str = "none") -> np.ndarray:
     """Read the four channels of one sample.
+
+    Parameters
+    ----------
+    projection : str
+        Of files with several pages: one of `image_files.PROJECTIONS`.
 
     Returns
     -------
@@ -150,7 +175,7 @@ def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
     for channel in CHANNELS:
         path = image_path(folder, subset, sample, channel)
         try:
-            plane = image_files.read_plane(path)
+            plane = image_files.read_plane(path, projection)
             if planes and plane.shape != planes[0].shape:
                 (height, width), (first_height, first_width) = plane.shape, planes[0].shape
                 raise ValueError(f"is {width}x{height}, expected the sample's {first_width}x{first_height}")
@@ -162,13 +187,17 @@ def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
     return cv2.merge(planes)
 
 
-def report_bad_images(bad: list[BadImage], list_path: Path, tolerated: int) -> None:
+def report_bad_images(
+    bad: list[BadImage], list_path: Path, tolerated: int, samples: dict[str, list[str]]
+) -> None:
     """List bad images in a CSV file, or delete the file if there is none; warn, or stop if they are too many.
 
     Parameters
     ----------
     tolerated : int
         Largest number of samples with bad images to continue without.
+    samples : dict of list of str
+        Ids of all samples by folder; bad images are too many if no sample of a folder is left.
 
     Raises
     ------
@@ -180,15 +209,21 @@ def report_bad_images(bad: list[BadImage], list_path: Path, tolerated: int) -> N
         return
     table = pd.DataFrame([asdict(image) for image in bad])
     files.write_csv(list_path, table)
-    samples = table["id"].nunique()
-    first = f"the first is {bad[0].subset}/{bad[0].file}, which {bad[0].reason}"
-    listed = f"all {len(bad):,} files are listed in {list_path}"
-    if samples > tolerated:
+    by_subset = table.groupby("subset")["id"].nunique()
+    count = int(by_subset.sum())
+    none_left = [name for name in by_subset.index if by_subset[name] == len(samples[name])]
+    listed = f"all {len(bad):,} files are" if len(bad) > 1 else "it is"
+    message = (
+        f"{count:,} sample{'s' * (count > 1)} with bad images; the first is {bad[0].subset}/{bad[0].file}, "
+        f"which {bad[0].reason}; {listed} listed in {list_path}"
+    )
+    if none_left:
+        raise UserError(f"{message}: fix them; no sample of {' and '.join(none_left)} can be used")
+    if count > tolerated:
         raise UserError(
-            f"{samples:,} sample{'s have' if samples > 1 else ' has'} bad images; {first}; {listed}: "
-            f"fix them, or continue without these samples with --set data.max_bad_images={samples}"
+            f"{message}: fix them, or continue without these samples with --set data.max_bad_images={count}"
         )
-    warn(f"continuing without {samples:,} sample{'s' * (samples > 1)} with bad images; {first}; {listed}")
+    warn(f"continuing without {message}")
 
 
 def _read_table(path: Path, column: str) -> pd.DataFrame:

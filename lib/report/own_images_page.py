@@ -1,5 +1,6 @@
 """Predictions of users' own images by any predictor of a finished run, as tables and a page."""
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lib.evaluation.predictions import PredictionTable, Predictor
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
-from lib.learning.own_images import OwnImages
+from lib.learning.own_images import OwnImages, results_folder
 from lib.report import example_images, html
 from lib.report.example_images import ExampleImage, ExampleList
 from lib.report.page import predictor_summary
@@ -39,9 +40,9 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     predictor : str
         Of the run; its thresholds for the test samples are used.
     """
-    source, report = source.resolve(), RunReport.of(run, RunData.read(run))
+    source = Path(os.path.realpath(source))  # which, unlike resolve, raises no error for a circle of links
+    folder, report = results_folder(run, source), RunReport.of(run, RunData.read(run))
     one = report.predictor(predictor)
-    folder = run.folder / "own_images" / source.name
     sizes = [size for member in _runs(run, predictor) for size in member.config.data.sizes]
     images = OwnImages.open(run, source, folder, sizes)
     info(f"{len(images.ids):,} images of {source}, predicted by {predictor} of {run.folder}")
