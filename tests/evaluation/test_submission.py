@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,10 +194,17 @@ def test_an_upload_succeeds_where_the_client_reports_it_whatever_its_exit_code(t
 
 def test_a_client_that_waits_or_does_not_start_is_one_line(tmp_path, monkeypatch):
     upload = lambda: submission.upload(Path("submission.csv"), "x")  # noqa: E731
-    for waiting in ("read name", "read name < /dev/tty"):  # the first ends at once: there is no input
-        fake_kaggle(tmp_path, monkeypatch, "401", 1, waiting)
-        with pytest.raises(UserError, match=r"401.* -f submission.csv -m x$"):
-            upload()
+    session = f'"{sys.executable}" -c "import os; print(os.getsid(0))"'  # one of its own has no terminal
+    fake_kaggle(tmp_path, monkeypatch, "401", 1, f"read name; {session}")
+    monkeypatch.setattr(submission, "UPLOAD_SECONDS", 20)
+    (reading, writing), stdin = os.pipe(), os.dup(0)
+    os.dup2(reading, 0)  # nobody writes to it
+    with pytest.raises(UserError, match=r"'\d+ 401'.* -f submission.csv -m x$") as error:
+        upload()
+    os.dup2(stdin, 0)
+    for end in (reading, writing, stdin):
+        os.close(end)
+    assert f"'{os.getsid(0)} 401'" not in str(error.value)
     monkeypatch.setattr(submission, "UPLOAD_SECONDS", 0.2)
     fake_kaggle(tmp_path, monkeypatch, "too late", 0, "exec sleep 60")
     with pytest.raises(UserError, match=r"did not end within 0.2 s; .* -f submission.csv -m x$"):
