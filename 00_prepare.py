@@ -42,8 +42,7 @@ def prepare_images(run: Run) -> tuple:
     with run.backend():
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
-        labels, test_ids = kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
-        index = sample_index.SampleIndex(*labels, test_ids)
+        index = kaggle.read_tables(run.source)
         for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
             how = (sizes, data.shard_rows, run.workers, run.force)
             bad += cache.build(run.source, run.cache, subset, ids, *how)

@@ -6,6 +6,7 @@ written in Python. `lib.presets` holds the values.
 """
 
 import dataclasses
+import re
 import typing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -370,6 +371,9 @@ class Config:
         return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
 
 
+# names that stage 04 gives to a predictor or step of its own, and stage 03 to networks and their combinations
+RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions")
+HIERARCHY_NAMES = re.compile(r"joint|(stage_[12]|hierarchy)(_.*)?")
 HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
 SECTIONS = {
     item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)
@@ -403,6 +407,12 @@ def _check_names(config: Config) -> None:
             )
     for name in config.networks:
         check_name(name, f"preset {config.name}: network")
+        of_another = [name.removesuffix(end) for end in ("_tta", "_folds") if name.endswith(end)]
+        if name in RESERVED_NAMES or HIERARCHY_NAMES.fullmatch(name) or set(of_another) & {*config.networks}:
+            raise UserError(
+                f"preset {config.name}: {name!r} cannot name a network: another network, predictor or step "
+                f"has this name; choose another"
+            )
 
 
 def _check_sizes(config: Config) -> None:

@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import UserError
-from lib.labels import CLASSES, class_number
 from lib.stage_files import damaged as damaged
 from lib.stage_files import read_json as read_json
 from lib.stage_files import read_results as read_results
@@ -26,6 +25,10 @@ from lib.stage_files import require as require
 from lib.stage_files import rewrite
 from lib.tables import read_table as read_table
 
+# where spreadsheets begin a formula: first in a cell, or after what they may take for a delimiter; with the
+# full-width forms (OWASP, "CSV injection")
+FORMULA = re.compile("(^|[;\t\r\n])(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 ELSEWHERE = "choose another folder for data and outputs with --work FOLDER"
 
 
@@ -104,56 +107,26 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, numbers with six decimals, as `write_bytes` does."""
-    write_text(path, table.round(6).to_csv(index=False))
+    """Write a table for people as CSV, as `write_bytes` does: numbers with six decimals, text made safe.
+
+    Text becomes `spreadsheet_safe`. Not for the submission and tables that are read back by id (index, split,
+    features): their ids are written unchanged.
+    """
+    write_text(path, table.map(spreadsheet_safe).round(6).to_csv(index=False))
+
+
+def spreadsheet_safe(cell: Any) -> Any:
+    """Return a cell of a table with an apostrophe wherever a spreadsheet would begin to execute its text.
+
+    >>> spreadsheet_safe("=1+1"), spreadsheet_safe("-1.5"), spreadsheet_safe(-1.5), spreadsheet_safe("a=1")
+    ("'=1+1", '-1.5', -1.5, 'a=1')
+    """
+    return FORMULA.sub(r"\1'", cell) if isinstance(cell, str) and not NUMBER.fullmatch(cell) else cell
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, as `write_bytes` does."""
     write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-class ClassRow(NamedTuple):
-    """A row of a table of classes: line in the file, class number, and text of the other column."""
-
-    line: int
-    label: int
-    text: str
-
-
-def read_class_table(path: Path, columns: tuple[str, str], class_column: str) -> list[ClassRow]:
-    """Read a CSV file that says something about each class: a row per class, by number or name.
-
-    Parameters
-    ----------
-    columns : tuple of (str, str)
-        Names of its columns; others are ignored.
-    class_column : str
-        Which of the two holds the class; the other column is returned as text.
-
-    Raises
-    ------
-    UserError
-        If a column is missing, or a class is unknown or listed twice.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    if not set(columns) <= set(table):
-        raise UserError(f"{path} has the columns {','.join(table)}; expected {','.join(columns)}")
-    (other,) = set(columns) - {class_column}
-    rows: dict[int, ClassRow] = {}
-    for line, (name, text) in enumerate(zip(table[class_column], table[other], strict=True), start=2):
-        label = class_number(name)
-        if label is None:
-            raise UserError(
-                f"{path}, line {line}: {class_column} {name!r} is none of the 28; expected 0-27 or a name"
-            )
-        if label in rows:
-            raise UserError(
-                f"{path}, line {line}: {CLASSES[label]} is already in line {rows[label].line}; "
-                f"expected each class once"
-            )
-        rows[label] = ClassRow(line, label, text)
-    return list(rows.values())
 
 
 def fingerprint(value: Any) -> str:

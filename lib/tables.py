@@ -6,10 +6,14 @@ import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from lib.errors import UserError, quote
+from lib.labels import CLASSES, class_number, parse_target
+
+Labels = tuple[int, ...]  # class numbers, ascending
 
 # first bytes of files that are not text, and what to call them
 BINARY_KINDS = {
@@ -50,14 +54,7 @@ def read_table(path: Path, expected: str, header: Sequence[str] | None = None) -
         characters; if a row has more or fewer fields than the header; if a column is missing or repeated. The
         message is one line with the file, the line number where there is one, and `expected`.
     """
-    text = _decode(path, _read_bytes(path, expected), expected)
-    control = CONTROL_CHARACTERS.search(text)
-    if control:
-        line, name = _line(text[: control.start()]), f"U+{ord(control[0]):04X}"
-        raise UserError(f"{path}, line {line}: contains the control character {name}; {expected}")
-    lines, rows = _rows(path, text, expected)
-    if not rows:
-        raise UserError(f"{path} is empty: {expected}")
+    lines, rows = read_rows(path, expected)
     names = [name.strip() for name in rows[0]]
     _check_header(path, names, expected, header or ())
     for line, row in zip(lines, rows, strict=True):
@@ -70,21 +67,130 @@ def read_table(path: Path, expected: str, header: Sequence[str] | None = None) -
     return pd.DataFrame(columns, index=lines[1:], dtype=object)
 
 
-def _read_bytes(path: Path, expected: str) -> bytes:
-    """Return the content of a regular file that does not begin like a known binary one."""
+class ClassRow(NamedTuple):
+    """A row of a table of classes: line in the file, class number, and text of the other column."""
+
+    line: int
+    label: int
+    text: str
+
+
+def read_class_table(path: Path, columns: tuple[str, str], class_column: str) -> list[ClassRow]:
+    """Read a CSV file that says something about each class: a row per class, by number or name.
+
+    Parameters
+    ----------
+    columns : tuple of (str, str)
+        Names of its columns; others are ignored.
+    class_column : str
+        Which of the two holds the class; the other column is returned as text, without surrounding spaces.
+
+    Raises
+    ------
+    UserError
+        As `read_table`; or if there are no rows, or a class is unknown or listed twice.
+    """
+    expected = f"expected the columns {','.join(columns)}"
+    table = read_table(path, expected, columns)
+    if table.empty:
+        raise UserError(f"{path} has no rows: {expected} and one row per class")
+    (other,) = set(columns) - {class_column}
+    rows: dict[int, ClassRow] = {}
+    for line, name, text in zip(table.index, table[class_column], table[other], strict=True):
+        label = class_number(name)
+        if label is None:
+            raise UserError(
+                f"{path}, line {line}: {class_column} {quote(name)} is none of the 28 classes; "
+                f"expected 0-27 or a name"
+            )
+        if label in rows:
+            raise UserError(
+                f"{path}, line {line}: {CLASSES[label]} is already in line {rows[label].line}; "
+                f"expected each class once"
+            )
+        rows[label] = ClassRow(line, label, text.strip())
+    return list(rows.values())
+
+
+def read_rows(path: Path, expected: str) -> tuple[list[int], list[list[str]]]:
+    """Read the rows of a CSV file that are not blank: the line each begins in, and their fields.
+
+    Rows may differ in length, and the first need not be a header; otherwise raises as `read_table`.
+    """
+    text = _decode(path, _read_bytes(path, expected), expected)
+    control = CONTROL_CHARACTERS.search(text)
+    if control:
+        line, name = _line(text[: control.start()]), f"U+{ord(control[0]):04X}"
+        raise UserError(f"{path}, line {line}: contains the control character {name}; {expected}")
+    lines, rows = _parse(path, text, expected)
+    if not rows:
+        raise UserError(f"{path} is empty: {expected}")
+    return lines, rows
+
+
+def lines_by_id(path: Path, ids: pd.Series) -> dict[str, int]:
+    """Return the line of every id in a column of a table; a `UserError` if one is listed twice."""
+    line_of: dict[str, int] = {}
+    for line, sample in ids.items():
+        if sample in line_of:
+            raise UserError(
+                f"{path}, line {line}: {ids.name} {quote(sample)} is already in line {line_of[sample]}; "
+                f"expected each id once"
+            )
+        line_of[sample] = line
+    return line_of
+
+
+def read_targets(path: Path, column: pd.Series, remedy: str = "", allow_empty: bool = False) -> list[Labels]:
+    """Return the class numbers in every cell of a column of a table that `read_table` returned.
+
+    Parameters
+    ----------
+    path : Path
+        Of the table, for error messages.
+    remedy : str
+        Ends an error message.
+    allow_empty : bool
+        Whether a cell may have no class.
+
+    Raises
+    ------
+    UserError
+        With the line of the first invalid cell.
+    """
+    targets = []
+    for line, text in column.items():
+        try:
+            targets.append(() if allow_empty and not text.strip() else parse_target(text))
+        except ValueError as error:
+            ending = f"; {remedy}" if remedy else ""
+            raise UserError(f"{path}, line {line}: {column.name} {error}{ending}") from None
+    return targets
+
+
+def require_regular_file(path: Path, expected: str) -> None:
+    """Raise a `UserError` if a path is missing, a folder, or a pipe, which would wait for a writer."""
     try:
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # opening a named pipe would wait for a writer
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise UserError(f"{path} is {kind}: {expected}")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {expected}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}): {expected}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise UserError(f"{path} is {kind}: {expected}")
+
+
+def _read_bytes(path: Path, expected: str) -> bytes:
+    """Return the content of a regular file that does not begin like a known binary one."""
+    require_regular_file(path, expected)
+    try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
             for start, kind in BINARY_KINDS.items():
                 if head.startswith(start):
                     raise UserError(f"{path} is {kind}, not a text table (CSV): {expected}")
             return head + file.read()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {expected}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}): {expected}") from None
 
@@ -105,7 +211,7 @@ def _decode(path: Path, content: bytes, expected: str) -> str:
         ) from None
 
 
-def _rows(path: Path, text: str, expected: str) -> tuple[list[int], list[list[str]]]:
+def _parse(path: Path, text: str, expected: str) -> tuple[list[int], list[list[str]]]:
     """Return the first line and the fields of every row that is not blank, the header included."""
     # strict: otherwise a quote that is never closed would swallow all later rows
     reader, lines, rows, start = csv.reader(io.StringIO(text, newline=""), strict=True), [], [], 1

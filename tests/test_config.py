@@ -93,6 +93,10 @@ def test_settings_that_agree_are_accepted(sections):
         (dict(hierarchy_networks={"stage2": ()}), "'stage2' in hierarchy_networks; there are stage_1 "),
         (dict(networks={"a/b": ()}), "network 'a/b' cannot be a name"),
         (dict(networks={"": ()}), "network '' cannot be a name"),
+        (dict(networks={"ensemble": ()}), "'ensemble' cannot name a network: another"),
+        (dict(networks={"stage_2_nucleus": ()}), "'stage_2_nucleus' cannot name a network: another"),
+        (dict(networks={"a": (), "a_tta": ()}), "'a_tta' cannot name a network: another"),
+        (dict(networks={"a_folds": (), "a": ()}), "'a_folds' cannot name a network: another"),
     ],
 )
 def test_names_of_networks_are_checked(fields, message):

@@ -94,9 +94,30 @@ def test_a_file_with_this_content_is_left_untouched(tmp_path):
 def test_tables_and_json_have_a_fixed_form(tmp_path):
     files.write_csv(tmp_path / "a.csv", pd.DataFrame({"id": ["x"], "score": [1 / 3], "count": [2]}))
     assert (tmp_path / "a.csv").read_text() == "id,score,count\nx,0.333333,2\n"
+    assert files.read_table(tmp_path / "a.csv", "")["count"].to_dict() == {2: "2"}
     files.write_json(tmp_path / "a.json", {"b": [1], "a": None})
     assert (tmp_path / "a.json").read_text() == '{\n "b": [\n  1\n ],\n "a": null\n}\n'
     assert files.read_json(tmp_path / "a.json") == {"b": [1], "a": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t'=1"),
+        ("\r@1", "'\r'@1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;=1", "a;'=1"),
+        ("-", "'-"),
+        *((text, text) for text in ("a-b=c", "-1.5", "+2e-3", "-7", "", "NA", " =1")),
+    ],
+)
+def test_text_that_a_spreadsheet_would_execute_is_written_as_text(tmp_path, text, written):
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"id": [text], "score": [-0.25], "count": [-3]}))
+    assert (tmp_path / "a.csv").read_bytes().decode() == f"id,score,count\n{written},-0.25,-3\n"
 
 
 def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch):
@@ -214,19 +235,3 @@ def test_a_waiting_lock_waits(tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             waiter.wait(timeout=0.2)
     assert waiter.communicate(timeout=20)[0] == "locked\n"
-
-
-def test_a_table_of_classes_gives_line_number_class_and_text(tmp_path):
-    path = tmp_path / "classes.csv"
-    path.write_text("note,value,name\nx,0.5, Cytosol\ny,,3\n")
-    rows = files.read_class_table(path, ("name", "value"), class_column="name")
-    assert [tuple(row) for row in rows] == [(2, 25, "0.5"), (3, 3, "")]
-    for text, pieces in (
-        ("name,share\n0,1\n", ("name,share", "name,value")),
-        ("name,value\n0,1\n28,2\n", ("line 3", "'28'", "0-27")),
-        ("name,value\n0,1\nNucleoplasm,2\n", ("line 3", "Nucleoplasm", "line 2", "once")),
-    ):
-        path.write_text(text)
-        with pytest.raises(UserError) as error:
-            files.read_class_table(path, ("name", "value"), class_column="name")
-        assert all(piece in str(error.value) for piece in ("classes.csv", *pieces))

@@ -587,7 +587,11 @@ def test_external_scores_are_added_without_any_image(tmp_path, capsys, monkeypat
     assert len(pd.read_csv(run / "submission.csv")) == 20
     assert not (run / "figures" / "samples.png").exists() and (run / "figures" / "submission.png").exists()
     assert "kaggle competitions submit -c human-protein-atlas-image-classification -f " in text
-    call("05_submit", *options, "--predictor", "bad", "--force", "--compare", run / "submission.csv")
+    # another submission in another order, against another predictor's, which replaces the first
+    best, other = pd.read_csv(run / "submission.csv", dtype=str), tmp_path / "other.csv"
+    best[::-1].to_csv(other, index=False, encoding="utf-16")
+    call("05_submit", *options, "--predictor", "bad", "--compare", other)
+    assert not best.equals(pd.read_csv(run / "submission.csv", dtype=str))
     assert "expected macro-F1 according to our predictor" in capsys.readouterr().out
     assert len(pd.read_csv(run / "evaluation" / "comparison.csv")) == 28
     # uploaded with Kaggle's client

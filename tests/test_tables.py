@@ -138,3 +138,39 @@ def test_truncated_and_changed_bytes_give_a_table_or_one_line(tmp_path, encoding
             assert str(error).isprintable() and EXPECTED in str(error)
         else:
             assert {type(cell) for cell in table.to_numpy().ravel()} <= {str}
+
+
+def test_a_table_of_classes_gives_line_number_class_and_text(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text("note,value,name\nx,0.5, Cytosol\ny,,3\n")
+    rows = tables.read_class_table(path, ("name", "value"), class_column="name")
+    assert [tuple(row) for row in rows] == [(2, 25, "0.5"), (3, 3, "")]
+    for text, pieces in (
+        ("name,share\n0,1\n", ("name,share", "name,value")),
+        ("name,value\n0,1\n28,2\n", ("line 3", "'28'", "0-27")),
+        ("name,value\n", ("no rows", "one row per class")),
+        ("", ("is empty", "name,value")),
+        ("name,value\n0,1\nNucleoplasm,2\n", ("line 3", "Nucleoplasm", "line 2", "once")),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError) as error:
+            tables.read_class_table(path, ("name", "value"), class_column="name")
+        assert all(piece in str(error.value) for piece in ("classes.csv", *pieces))
+
+
+def test_ids_are_listed_once(tmp_path):
+    table = read(tmp_path, "Id,Target\nNA,1\n\n001,2\n1,2\n")
+    assert tables.lines_by_id(tmp_path, table["Id"]) == {"NA": 2, "001": 4, "1": 5}
+    table = read(tmp_path, "Id,Target\nNA,1\nb,1\n\nNA,2\n")
+    with pytest.raises(UserError, match=r"table.csv, line 5: Id 'NA' is already in line 2"):
+        tables.lines_by_id(tmp_path / "table.csv", table["Id"])
+
+
+def test_targets_are_class_numbers_or_an_error_with_the_line(tmp_path):
+    table = read(tmp_path, "Id,Target\na,16 0\nb,\n")
+    assert tables.read_targets(tmp_path, table["Target"], allow_empty=True) == [(0, 16), ()]
+    with pytest.raises(UserError, match=r"t.csv, line 3: Target has no label; expected .*; correct it"):
+        tables.read_targets(tmp_path / "t.csv", table["Target"], "correct it")
+    table = read(tmp_path, 'Id,Target\na,"0,16"\n')
+    with pytest.raises(UserError, match=r"line 2: Target label '0,16' is not a class number; .* spaces"):
+        tables.read_targets(tmp_path, table["Target"], allow_empty=True)

@@ -1,5 +1,6 @@
 """From probabilities to decisions: per-class thresholds, chosen by one of several methods."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from lib import files, schema
+from lib import files, schema, tables
 from lib.config import Threshold
-from lib.errors import UserError
+from lib.errors import UserError, quote
 from lib.evaluation.calibration import (
     SMALLEST,
     Calibration,
@@ -45,19 +46,19 @@ def read_frequencies(path: str, training_C: np.ndarray) -> np.ndarray:
         If the file is missing, or a class or frequency is invalid.
     """
     columns = ("class", "frequency")
-    if not Path(path).is_file():
+    if not os.path.lexists(path):
         raise UserError(
             f"threshold.frequencies={path}: expected training, estimated, or a CSV file with the columns "
             f"{','.join(columns)}"
         )
     frequency_C = training_C.astype(np.float64)
-    for line, label, text in files.read_class_table(Path(path), columns, class_column="class"):
+    for line, label, text in tables.read_class_table(Path(path), columns, class_column="class"):
         try:
             frequency_C[label] = float(text)
         except ValueError:
             frequency_C[label] = np.nan
         if not 0 <= frequency_C[label] <= 1:
-            raise UserError(f"{path}, line {line}: frequency {text!r}; expected a number from 0 to 1")
+            raise UserError(f"{path}, line {line}: frequency {quote(text)}; expected a number from 0 to 1")
     return frequency_C
 
 

@@ -17,7 +17,7 @@ from tests.conftest import REAL, needs_real, write_sample
         ("", ["is empty", "Id,Target"]),
         ("Id,Target\n", ["no rows", "one row per sample"]),
         ("Id,Label\na,1\n", ["Id,Label", "expected the columns Id,Target"]),
-        ("Id,Target\na,1\nb,2\na,3\n", ["line 4", "Id a ", "line 2"]),
+        ("Id,Target\na,1\nb,2\na,3\n", ["line 4", "Id 'a' ", "line 2"]),
         ("Id,Target\na,1\n../b,2\n", ["line 3", "'../b'", "file name"]),
         ("Id,Target\na/b,1\n", ["line 2", "'a/b'"]),
         ("Id,Target\n..,1\n", ["line 2", "'..'"]),
@@ -32,7 +32,11 @@ from tests.conftest import REAL, needs_real, write_sample
         ("Id,Target\na,3 3\n", ["line 2", "'3 3'"]),
         ("Id,Target\na,1\nb,1,2\n", ["line 3", "3 fields", "2"]),
         ("Id,Target\na,1,2\nb,1,2\n", ["line 2", "3 fields", "2"]),
-        (b"Id,Target\n\xff\xfe,1\n", ["cannot be read as a table", "Id,Target"]),
+        (b"Id,Target\n\xff\xfe,1\n", ["line 2", "not UTF-8", "Id,Target"]),
+        ("Id,Target\na,1\nb ,2\n", ["line 3", "'b '", "a space"]),
+        (f"Id,Target\n{'é' * 121},1\n", ["line 2", "too long for a file name", "240"]),
+        ("Id,Target\na,1.0\n", ["line 2", "'1.0'", "expected 0-27"]),
+        (f"Id,Target\na,{'9' * 5000}\n", ["line 2", "out of range", "expected 0-27"]),
     ],
 )
 def test_a_bad_table_is_explained_in_one_line(raw, text, words):
@@ -50,6 +54,22 @@ def test_a_bad_table_is_explained_in_one_line(raw, text, words):
 def test_a_byte_order_mark_blank_lines_and_more_columns_are_accepted(raw):
     (raw / "train.csv").write_bytes(b"\xef\xbb\xbfnote,Id,Target\r\nx,a,1\r\n\r\ny,b,2 0\r\n")
     assert kaggle.read_labels(raw) == (["a", "b"], [(1,), (0, 2)])
+
+
+def test_ids_are_text(raw):
+    ids = ["NA", "null", "nan", "None", "001", "1e5", "inf", "True", "é", "=1+1", "-", "a b", "A", "a"]
+    (raw / "train.csv").write_text("Id,Target\n" + "".join(f"{sample},1\n" for sample in ids))
+    index = kaggle.read_tables(raw)
+    assert index.train_ids == ids and index.test_ids[0] == "t00"
+
+
+def test_an_id_in_both_tables_is_an_error_with_both_lines(raw):
+    (raw / "train.csv").write_text("Id,Target\nb,1\na,2\nc,3\n")
+    (raw / "sample_submission.csv").write_text("Id,Predicted\nx,0\n\nc,0\na,0\n")
+    with pytest.raises(UserError) as error:
+        kaggle.read_tables(raw)
+    for word in (f"{raw / 'sample_submission.csv'}, line 4", "'c'", f"{raw / 'train.csv'}, line 4", "2 ids"):
+        assert word in str(error.value)
 
 
 def test_labels_and_test_ids_keep_the_files_order(raw):

@@ -122,6 +122,13 @@ def test_an_added_feature_is_measured(built, tmp_path, monkeypatch):
     assert len(list(folder.glob("t*_*.csv"))) == 4  # those with ten columns are removed
 
 
+def test_ids_are_text_and_empty_fields_undefined(tmp_path):
+    ids = ["NA", "null", "nan", "None", "001", "1e5", "inf", "True", "#N/A", " a"]
+    (tmp_path / "f.csv").write_text("id,compactness\n" + "".join(f"{sample},\n" for sample in ids))
+    table = feature_table.read(tmp_path / "f.csv", SampleIndex([], [], ids))
+    assert list(table.index) == ids and table["compactness"].isna().all()
+
+
 def test_a_table_with_other_ids_or_contents_is_rejected(built, tmp_path):
     path = tmp_path / "features" / "features.csv"
     table, index = build(built, path.parent), built[1]
