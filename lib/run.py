@@ -38,6 +38,8 @@ class Invocation:
 
     def __post_init__(self) -> None:
         presets.load(self.preset, self.set)
+        if self.data is not None and not Path(self.data).is_absolute():
+            raise UserError(f"data {self.data!r}: expected an absolute path")
         for name in self.merge:
             check_name(name, "merged run")
 

@@ -96,12 +96,13 @@ def test_settings_that_agree_are_accepted(sections):
     ("fields", "message"),
     [
         (dict(hierarchy_networks={"stage2": ()}), "'stage2' in hierarchy_networks; there are stage_1 "),
+        (dict(networks={"a/b": ()}), "network 'a/b' cannot be a name"),
+        (dict(networks={"": ()}), "network '' cannot be a name"),
+        (dict(networks={"x" * 300: ()}), "at most 80"),
         (dict(networks={"ensemble": ()}), "'ensemble' cannot name a network: another"),
         (dict(networks={"stage_2_nucleus": ()}), "'stage_2_nucleus' cannot name a network: another"),
         (dict(networks={"a": (), "a_tta": ()}), "'a_tta' cannot name a network: another"),
         (dict(networks={"a_folds": (), "a": ()}), "'a_folds' cannot name a network: another"),
-        (dict(networks={"a/b": ()}), "network 'a/b' cannot be a name"),
-        (dict(networks={"": ()}), "network '' cannot be a name"),
     ],
 )
 def test_names_of_networks_are_checked(fields, message):
@@ -202,3 +203,9 @@ def test_every_setting_is_listed_with_its_value_and_meaning():
     # what is listed can be passed to --set
     again = override(presets.DEMO, tuple(f"{row.name}={row.value}" for row in rows.values()))
     assert all(getattr(again, section) == getattr(chosen, section) for section in config.SECTIONS)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "..", "a/b", "x" * 300, "cache", "Train", "test"])
+def test_the_folder_of_simulated_cells_lies_in_data_and_is_its_own(name):
+    with pytest.raises(UserError, match=r"simulation\.name"):
+        presets.load("smoke", [f"simulation.name={name}"])

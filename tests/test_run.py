@@ -226,3 +226,27 @@ def test_a_step_with_a_slash_or_space_has_a_manifest_of_its_own(tmp_path):
     names = [one.manifest(name).name for name in ("02_train_cnn a/fold_0", "02_train_cnn a")]
     assert names == ["02_train_cnn_a_fold_0.json", "02_train_cnn_a.json"]
     assert one.manifest("x").parent == Path(one.folder) / "manifests"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"preset": "../x"}, "unknown preset '../x'"),
+        ({"preset": None}, "preset is null"),
+        ({"set": ["training.epoch=3"]}, "no field 'epoch'"),
+        ({"set": "training.epochs=3"}, "set is"),
+        ({"data": "../../x"}, "absolute"),
+        ({"data": 3}, "data is 3"),
+        ({"merge": ["../x"]}, "'../x' cannot be a name"),
+        ({"more": 1}, "unknown entry"),
+    ],
+)
+def test_an_edited_run_json_names_reason_and_stage(tmp_path, changes, reason):
+    folder = start(tmp_path).folder
+    files.write_json(folder / "run.json", {"preset": "smoke", "set": [], "data": None} | changes)
+    with pytest.raises(UserError) as error:
+        cli.start(parser("Stage 99: test. \n"), ["--work", str(tmp_path), "--run", folder.name])
+    path = folder / "run.json"
+    assert all(
+        part in str(error.value) for part in (str(path), reason, "delete it and run `python 00_prepare.py")
+    )

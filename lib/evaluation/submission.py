@@ -211,7 +211,7 @@ def fill_unusable(decision_NC: np.ndarray, index: SampleIndex, bad_images: Path)
     """
     if not bad_images.exists():
         return
-    bad = files.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
+    bad = tables.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
     unusable = set(bad.loc[bad["subset"] == "test", "id"])
     rows = [row for row, id in enumerate(index.test_ids) if files.spreadsheet_safe(id) in unusable]
     if rows:

@@ -11,7 +11,6 @@ from lib import files
 from lib.config import Threshold
 from lib.console import info
 from lib.data.run_data import RunData
-from lib.errors import UserError
 from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.predictor_scores import EvaluatedPredictor
@@ -20,7 +19,6 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import Combination, HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
-from lib.stage_files import rewrite
 from lib.steps import Manifest
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
@@ -217,7 +215,7 @@ class RunReport:
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
-        made_by = Manifest.read(manifest, "05_submit.py --force").inputs if manifest.exists() else {}
+        made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}
         done = run.once(
             "05_submit",
             lambda _step: self._submit(one),
@@ -229,10 +227,7 @@ class RunReport:
         )
         if not done:
             info(f"{run.submission} is up to date")
-        try:
-            return submission.check(run.submission, ids)
-        except UserError as error:
-            raise UserError(f"{error}; {rewrite('05_submit.py')}") from None
+        return submission.check(run.submission, ids)
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data

@@ -175,3 +175,64 @@ def test_an_index_may_be_passed_in_place_of_the_runs_own(tmp_path):
     data = RunData.read(run, other)
     assert data.ids("test") == ["mine"] and data.ids("holdout") == ["s0", "s4"]
     assert list(data.groups) == ["Nucleus", "Cytoplasm & secretory"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("x,train,-1 s0,validation,-1", "line 2 has an id"),
+        ("t0,train,-1 s0,validation,-1", "line 2 has an id"),
+        ("s0,train,-1 s0,validation,-1", "line 3 repeats"),
+        ("s0,train,-1 s1,test,-1", "line 3 has a subset"),
+        ("s0,train,-1 s1,train,-1", "no sample of train or of validation"),
+        ("", "no sample"),
+        ("s0,train,0 s1,train,99", "fold is '99'"),
+        ("s0,train,0 s1,train,-2", "fold is '-2'"),
+        ("s0,train,0 s1,train,x", "fold is 'x'"),
+        ("s0,train,0 s1,train,", "fold"),
+        ("s0,train,0 s1,train,0.5", "line 3 has a fold"),
+        ("s0,train,0 s1,train,2", "folds 0, 2"),
+        ("s0,train,0 s1,train,0", "folds 0"),
+        ("s0,train,0 s1,train,1 s2,train,-1", "line 4 has a fold"),
+        ("s0,train,0 s1,train,1 s2,holdout,1", "line 4 has a fold"),
+        ("s0,train,0 s1,train,1 s2,validation,-1", "line 4 has a subset"),
+    ],
+)
+def test_a_damaged_split_names_reason_and_stage(tmp_path, rows, reason):
+    path = write_split(tmp_path, rows)
+    with pytest.raises(UserError) as error:
+        run_data.read_split(path, INDEX)
+    assert all(
+        part in str(error.value) for part in (str(path), reason, "delete it and run `python 00_prepare.py`")
+    )
+
+
+GREY = {"mean": [1.0] * 4, "std": [1.0] * 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"classes": [], "channels": {}}, "classes is []"),
+        ({"classes": [1, 1], "channels": {}}, "classes"),
+        ({"classes": [1, 28], "channels": {}}, "classes"),
+        ({"classes": [-1], "channels": {}}, "classes"),
+        ({"classes": [2, 1], "channels": {}}, "classes"),
+        ({"classes": [1.5], "channels": {}}, "classes[0]"),
+        ({"classes": [1], "channels": []}, "channels"),
+        ({"classes": [1], "channels": {"64": GREY}}, "channels"),
+        ({"classes": [1], "channels": {"64": [GREY | {"mean": [1.0] * 3}]}}, "mean"),
+        ({"classes": [1], "channels": {"64": [GREY | {"std": [float("nan")] * 4}]}}, "NaN"),
+        ({"classes": [1], "channels": {"64": [GREY | {"std": [300.0] * 4}]}}, "std"),
+        ({"classes": [1]}, "channels"),
+        ([1], "object"),
+    ],
+)
+def test_damaged_statistics_name_reason_and_stage(tmp_path, content, reason):
+    path = tmp_path / "statistics.json"
+    files.write_json(path, content)
+    with pytest.raises(UserError) as error:
+        run_data.read_channel_statistics(path, 64, 1)
+    assert all(
+        part in str(error.value) for part in (str(path), reason, "delete it and run `python 00_prepare.py`")
+    )

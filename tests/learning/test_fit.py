@@ -1,5 +1,6 @@
 """The training loop: what it keeps, and that nothing that ends it early changes the result."""
 
+import copy
 import dataclasses
 import math
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -272,9 +274,49 @@ def test_a_state_of_other_settings_or_with_force_is_not_resumed(
 
 def test_a_damaged_state_is_one_line(tmp_path):
     (tmp_path / "state.pt").write_text("nothing")
-    with pytest.raises(UserError, match=r"state\.pt .*--force") as error:
+    with pytest.raises(UserError, match=r"state\.pt is damaged .*delete it and run `python 02_") as error:
         train_toy.train(tmp_path)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: [state],
+        lambda state: {"identity": state["identity"]},
+        lambda state: state | {"model": {}},
+        lambda state: state | {"model": {name: value * torch.nan for name, value in state["model"].items()}},
+        lambda state: state | {"epoch": 99},
+        lambda state: state | {"epoch": -1},
+        lambda state: state | {"batch": 10**9},
+        lambda state: state | {"schedule": 10**12},
+        lambda state: state | {"history": []},
+        lambda state: state | {"history": [{"epoch": "one"}]},
+        lambda state: state | {"optimizer": {}},
+        lambda state: state | {"ranks": []},
+        lambda state: {name: value for name, value in state.items() if name != "stopping"},
+    ],
+)
+def test_an_edited_state_is_one_line(saved_state, tmp_path, change):
+    torch.save(change(dict(saved_state)), tmp_path / "state.pt")
+    with pytest.raises(UserError, match=r"state\.pt is damaged .*delete it and run `python 02_") as error:
+        train_toy.train(tmp_path)
+    assert str(error.value).isprintable()
+
+
+@pytest.fixture(scope="module")
+def saved_state():
+    """The state after the first epoch of the toy training, with the identity of that training."""
+    states, make = [], TrainState.next_epoch
+
+    def keep(self):
+        make(self)
+        states.append(copy.deepcopy(self.state_dict()))
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(TrainState, "next_epoch", keep)
+        train_toy.train(Path(folder))
+    return states[0] | {"identity": "toy"}
 
 
 def test_a_state_that_executes_code_is_not_loaded(tmp_path):

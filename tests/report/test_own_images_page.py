@@ -276,3 +276,19 @@ def test_unknown_settings_of_another_run_are_not_needed(folds):
     images = OwnImages.open(other, cells, merged.folder / "own_images" / "cells", [16])
     expected = predictions.load(merged.predictor("baseline") / "test.npz").select(images.ids, "test")
     assert np.allclose(own_images_page.predict(images, "baseline").probabilities_NC, expected, atol=1e-5)
+
+
+def test_a_predictor_that_is_a_member_of_itself_is_one_line(work, tmp_path):
+    folder = shutil.copytree(work, tmp_path / "work") / "outputs" / "smoke" / "predictions"
+    path = folder / "ensemble" / "predictor.json"
+    files.write_json(path, {"kind": "ensemble", "members": {"ensemble": 1.0}, "method": "mean"})
+    with pytest.raises(
+        UserError, match=r"predictor.json is damaged \(it is a member of itself\).*04_threshold"
+    ):
+        classify(tmp_path / "work", "--predictor", "ensemble")
+    files.write_json(path, {"kind": "merged", "runs": ["smoke"]})
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
+        classify(tmp_path / "work", "--predictor", "ensemble")
+    files.write_json(path, {"kind": "network", "network": "stage_1"})
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(its network stage_1 does not predict"):
+        classify(tmp_path / "work", "--predictor", "ensemble")
