@@ -1,7 +1,6 @@
 """Whatever happens to a file that a stage wrote: one line, or the stage does its work."""
 
 import io
-import json
 import os
 import pickle
 import re
