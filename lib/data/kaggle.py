@@ -95,11 +95,14 @@ def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
 
 def require_images(folder: Path, subset: str, ids: list[str]) -> None:
     """Raise a `UserError` that says where the images may be, if none of the samples has any."""
-    paths = (image_path(folder, subset, sample, channel) for sample in ids for channel in CHANNELS)
-    if ids and not any(map(os.path.lexists, paths)):
+    first = [image_path(folder, subset, sample, channel) for sample in ids[:1] for channel in CHANNELS]
+    if not ids or any(map(os.path.lexists, first)):
+        return
+    images = folder / subset
+    if not images.is_dir() or image_folders.list_channels(images)[0].keys().isdisjoint(ids):
         raise UserError(
-            f"{folder / subset} contains no image of the {len(ids):,} samples of its table, such as "
-            f"{ids[0]}_{CHANNELS[0]}.png; {image_folders.locate(folder / subset, [folder])}"
+            f"{images} contains no image of the {len(ids):,} samples in its table, such as {first[0].name}; "
+            f"{image_folders.locate(images, [folder])}"
         )
 
 
@@ -114,7 +117,7 @@ def list_samples(folder: Path) -> list[str]:
     UserError
         If there is none, or the name of one contains characters that cannot be displayed.
     """
-    channels = image_folders.list_channels(folder)
+    channels, others = image_folders.list_channels(folder)
     if not channels:
         raise UserError(
             f"{folder} contains no image {{id}}_green.png: expected four images per sample, {{id}}_red, "
@@ -127,6 +130,11 @@ def list_samples(folder: Path) -> list[str]:
                 f"{folder} contains images named {sample!r}, a name with characters that cannot be "
                 f"displayed: rename them"
             )
+    if others:
+        warn(
+            f"{folder}: ignored {len(others):,} image{'s' * (len(others) > 1)} not named after a sample and "
+            f"a channel ({{id}}_red and so on), such as {others[0]!r}"
+        )
     return sorted(channels)
 
 
