@@ -144,7 +144,7 @@ def read_image(folder: Path, subset: str, sample: str, projection: str = "none")
     Parameters
     ----------
     projection : str
-        Of files with several pages: one of `image_files.PROJECTIONS`.
+        Of files with several pages (`image_files.read_plane`).
 
     Returns
     -------
@@ -200,17 +200,17 @@ def report_bad_images(
     count = int(by_subset.sum())
     none_left = [name for name in by_subset.index if by_subset[name] == len(samples[name])]
     listed = f"all {len(bad):,} files are" if len(bad) > 1 else "it is"
-    message = (
-        f"{count:,} sample{'s' * (count > 1)} with bad images; the first is {bad[0].subset}/{bad[0].file}, "
-        f"which {bad[0].reason}; {listed} listed in {list_path}"
+    first = (
+        f"the first is {bad[0].subset}/{bad[0].file}, which {bad[0].reason}; {listed} listed in {list_path}"
     )
+    have = f"{count:,} sample{'s have' if count > 1 else ' has'} bad images; {first}"
     if none_left:
-        raise UserError(f"{message}: fix them; no sample of {' and '.join(none_left)} can be used")
+        raise UserError(f"{have}: fix them; no sample of {' and '.join(none_left)} can be used")
     if count > tolerated:
         raise UserError(
-            f"{message}: fix them, or continue without these samples with --set data.max_bad_images={count}"
+            f"{have}: fix them, or continue without these samples with --set data.max_bad_images={count}"
         )
-    warn(f"continuing without {message}")
+    warn(f"continuing without {count:,} sample{'s' * (count > 1)} with bad images; {first}")
 
 
 def _read_table(path: Path, column: str) -> list[tuple[int, str, str]]:

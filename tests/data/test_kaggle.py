@@ -193,7 +193,7 @@ def test_bad_images_stop_the_stage_unless_tolerated(tmp_path, capsys):
     kaggle.report_bad_images(bad, listed, 2, samples)
     warning = capsys.readouterr().err
     assert "without 2 samples" in warning and "train/a_red.png" in warning and str(listed) in warning
-    with pytest.raises(UserError, match=r"1 sample with .* it is listed in"):
+    with pytest.raises(UserError, match=r"1 sample has .* it is listed in"):
         kaggle.report_bad_images(bad[2:], listed, 0, samples)
     with pytest.raises(UserError, match="no sample of test can be used") as error:
         kaggle.report_bad_images(bad, listed, 2, {"train": ["a", "b"], "test": ["t"]})
