@@ -186,7 +186,8 @@ def test_features_are_computed_on_the_largest_arrays_unless_a_size_is_set():
 
 def test_a_section_is_given_with_its_name():
     assert make(split=Split(seed=4)).section("split")["split.seed"] == 4
-    assert set(make().section("data")) == {"data.sizes", "data.shard_rows", "data.max_bad_images"}
+    names = ("sizes", "shard_rows", "max_bad_images", "projection")
+    assert set(make().section("data")) == {f"data.{name}" for name in names}
 
 
 def test_every_seed_has_the_range_of_all_generators():

@@ -124,7 +124,7 @@ class Shard:
     folders : dict of Path
         Folder of the array by size in pixels.
     projection : str
-        Of files with several pages (`image_files.PROJECTIONS`).
+        Of files with several pages (`image_files.read_plane`).
     """
 
     source: Path
@@ -194,7 +194,7 @@ def build(
     force : bool
         Replace arrays of a different source or different settings, instead of raising.
     projection : str
-        Of files with several pages (`image_files.PROJECTIONS`).
+        Of files with several pages (`image_files.read_plane`).
 
     Returns
     -------

@@ -14,7 +14,6 @@ from lib.labels import CHANNELS
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")  # in any case; the first that exists is read
 MAX_BYTES = 5 * image_formats.MAX_PIXELS  # of a file: uncompressed colour and alpha, and what surrounds them
-PROJECTIONS = ("none", "max")  # of files with several pages
 # a colour image shows a single stain if its colours are proportional to each other: on average over blocks
 # of BLOCK x BLOCK pixels, which JPEG's coarser colours do not blur, they differ in root mean square by at
 # most NOISE grey levels and VARIATION of the strongest colour's standard deviation
@@ -86,7 +85,7 @@ def read_plane(path: Path, projection: str = "none") -> np.ndarray:
     Parameters
     ----------
     projection : str
-        One of `PROJECTIONS`; with max, the brightest value of each pixel over the pages of a TIFF file.
+        ``none``, or ``max`` for the brightest value of each pixel over the pages of a TIFF file.
 
     Returns
     -------

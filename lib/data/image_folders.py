@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from lib.console import warn
 from lib.data.image_files import SUFFIXES, split_name
 from lib.errors import UserError
 from lib.labels import CHANNELS
@@ -15,33 +14,32 @@ MAX_SEARCHED = 100  # subfolders that are looked into
 IGNORED = {"thumbs.db", "desktop.ini"}  # the hidden files of Windows
 
 
-def list_channels(folder: Path) -> dict[str, set[str]]:
-    """Return the channels of every sample that a folder of images contains, by id.
+def list_channels(folder: Path) -> tuple[dict[str, set[str]], list[str]]:
+    """List the images in a folder; hidden files are ignored.
 
-    Warns about images that belong to no sample; pictures whose names begin with a sample's id do.
+    Returns
+    -------
+    channels : dict of set of str
+        Channels of every sample, by id.
+    others : list of str
+        Names of images that belong to no sample; pictures whose names begin with a sample's id do.
 
     Raises
     ------
     UserError
         If the folder cannot be listed.
     """
-    found: dict[str, set[str]] = {}
-    unnamed = []
+    channels: dict[str, set[str]] = {}
+    others = []
     for name in _names(folder):
         split = split_name(name)
         if split:
-            found.setdefault(split[0], set()).add(split[1])
+            channels.setdefault(split[0], set()).add(split[1])
         elif Path(name).suffix.lower() in SUFFIXES:
-            unnamed.append(name)
-    for sample in [sample for sample, channels in found.items() if _is_merged(sample, channels)]:
-        unnamed += [f"{sample}_{channel}" for channel in sorted(found.pop(sample))]
-    strangers = sorted(name for name in unnamed if not _begins_with_sample(name, found))
-    if found and strangers:
-        warn(
-            f"{folder}: {len(strangers):,} image{'s' * (len(strangers) > 1)} not named after a sample and a "
-            f"channel ({{id}}_red and so on) ignored, such as {strangers[0]!r}"
-        )
-    return found
+            others.append(name)
+    for sample in [sample for sample, found in channels.items() if _is_merged(sample, found)]:
+        others += [f"{sample}_{channel}" for channel in sorted(channels.pop(sample))]
+    return channels, sorted(name for name in others if not _begins_with_sample(name, channels))
 
 
 def _names(folder: Path) -> list[str]:
@@ -81,7 +79,8 @@ def locate(folder: Path, beside: Sequence[Path] = ()) -> str:
         for subfolder in islice((path for path in subfolders if path.is_dir()), MAX_SEARCHED):
             if _has_images(subfolder):
                 return f"{subfolder} does: move them, or give the folder that directly contains them"
-        found = f"it contains {len(names):,} files, such as {names[0]!r}" if names else "it is empty"
+        count = "1 file, " if len(names) == 1 else f"{len(names):,} files, such as "
+        found = f"it contains {count}{names[0]!r}" if names else "it is empty"
     for place in (folder, *beside):
         archives = (
             [name for name in _names(place) if name.lower().endswith(ARCHIVES)] if place.is_dir() else []

@@ -11,8 +11,10 @@ import io
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 import cv2
 import numpy as np
@@ -34,11 +36,13 @@ DAMAGED_JPEG = re.compile(rb"Corrupt JPEG data[^\r\n]*|Premature end of JPEG[^\r
 # tags of TIFF that are looked at, and their values where they are absent
 SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION = 254, 255, 256, 257, 258, 259
 PHOTOMETRIC, CHANNELS, EXTRA_CHANNELS, SAMPLE_FORMAT = 262, 277, 338, 339
+DATA_TAGS = (273, 324), (279, 325)  # starts and lengths of strips or tiles
 TIFF_DEFAULTS = {
     SUBFILE: 0, OLD_SUBFILE: 1, WIDTH: 0, HEIGHT: 0, BITS: 1, COMPRESSION: 1,
     PHOTOMETRIC: None, CHANNELS: 1, EXTRA_CHANNELS: 2, SAMPLE_FORMAT: 1,
+    **dict.fromkeys(sum(DATA_TAGS, ()), ()),
 }  # fmt: skip
-TIFF_JPEG = (6, 7)  # compressions
+TIFF_JPEG, TIFF_DEFLATE = (6, 7), (8, 32946)  # compressions
 ALPHA = (1, 2)
 TIFF_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 # name and channels of the photometric interpretations; no channels: it cannot be read
@@ -85,15 +89,34 @@ def _check_depth(bits: int, kind: str = "") -> None:
 
 
 @contextmanager
-def _messages() -> Iterator[Callable[[], bytes]]:
-    """Collect what C libraries write to standard error, where it would appear without a file's name.
+def _redirected_errors(descriptor: int) -> Iterator[None]:
+    """Redirect what C libraries write to standard error, where it would appear without a file's name.
 
-    Other threads' lines of this moment are lost; nothing else prints while images are decoded.
+    Other threads' lines of this moment go there too; nothing else prints while images are decoded.
     """
+    saved = os.dup(2)
+    try:
+        os.dup2(descriptor, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@cache
+def _null() -> int:
+    """Return a descriptor that discards what is written; a closed standard error becomes another one."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    return descriptor if descriptor > 2 else _null.__wrapped__()
+
+
+@contextmanager
+def _messages() -> Iterator[Callable[[], bytes]]:
+    """Yield a function that returns what C libraries have written to standard error in the block."""
+    _null()
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)  # what exceeds the pipe is lost; the first messages matter
-    saved = os.dup(2)
 
     def collected() -> bytes:
         try:
@@ -102,28 +125,25 @@ def _messages() -> Iterator[Callable[[], bytes]]:
             return b""
 
     try:
-        os.dup2(writer, 2)
-        yield collected
+        with _redirected_errors(writer):
+            yield collected
     finally:
-        os.dup2(saved, 2)
-        for opened in (saved, reader, writer):
-            os.close(opened)
+        os.close(reader)
+        os.close(writer)
 
 
 def _opencv(data: bytes) -> np.ndarray:
-    """Decode with OpenCV; complaints of libjpeg, which repairs, are errors."""
-    with _messages() as messages:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            image = None
-        _check_complaint(messages())
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
     if image is None:
         raise ValueError("is damaged: it cannot be decoded")
     return image
 
 
 def _check_complaint(messages: bytes) -> None:
+    """Raise an error if libjpeg complains about data that it repairs."""
     complaint = DAMAGED_JPEG.search(messages)
     if complaint:
         raise ValueError(f"is damaged: {complaint[0].decode(errors='replace')}")
@@ -143,7 +163,8 @@ def _read_png(data: bytes) -> np.ndarray:
             raise ValueError(f"has {frames} frames, expected 1: {FRAMES_REMEDY}")
         elif kind == b"tRNS" and color == PNG_GRAYSCALE:  # OpenCV honours that of the other colour types
             hidden = int.from_bytes(data[start : start + length]) * (255 // (2**depth - 1))
-    image = _opencv(data[: start + length + 4])  # bytes after the end belong to something else
+    with _redirected_errors(_null()):
+        image = _opencv(data[: start + length + 4])  # bytes after the end belong to something else
     if hidden is not None:
         image[image == hidden] = 0
     return image
@@ -176,7 +197,10 @@ def _read_jpeg(data: bytes) -> np.ndarray:
     _check_depth(data[start])
     if data[start + 5] == 4:
         raise ValueError("is CMYK, expected grayscale or RGB")
-    return _opencv(data)
+    with _messages() as messages:
+        image = _opencv(data)
+        _check_complaint(messages())
+    return image
 
 
 def _check_frames(index: bytes) -> None:
@@ -212,6 +236,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 def _read_tiff(data: bytes, project: bool) -> Iterator[np.ndarray]:
     with _pillow():
+        warnings.filterwarnings("error", "Corrupt EXIF data")  # a directory of tags that is truncated
         pages = dict(_tiff_pages(data))
     if not pages:
         raise ValueError("is damaged: it contains no image")
@@ -219,6 +244,8 @@ def _read_tiff(data: bytes, project: bool) -> Iterator[np.ndarray]:
         raise ValueError(f"has {len(pages)} pages, expected 1: {PAGES_REMEDY}")
     for tags in pages.values():
         _check_tiff(tags)
+        if tags[COMPRESSION] in TIFF_DEFLATE:
+            _check_deflated(data, tags)
     if any(tags[COMPRESSION] in TIFF_JPEG for tags in pages.values()):
         _check_jpeg_in_tiff(data)
     return (_decode_tiff(data, number) for number in pages)
@@ -251,6 +278,19 @@ def _check_tiff(tags: dict) -> None:
             f"has {tags[CHANNELS]} channels per pixel, expected one (grayscale) or three (RGB): "
             f"save each as a file of its own"
         )
+
+
+def _check_deflated(data: bytes, tags: dict) -> None:
+    """Raise an error if a checksum is wrong, which libtiff does not read once it has all pixels."""
+    starts, lengths = (np.ravel([*np.ravel(tags[a]), *np.ravel(tags[b])]).astype(int) for a, b in DATA_TAGS)
+    for place, length in zip(starts, lengths, strict=False):
+        stream = zlib.decompressobj()
+        try:
+            stream.decompress(data[place : place + length], 4 * MAX_PIXELS)
+        except zlib.error as error:
+            raise ValueError(f"is damaged: {error}") from None
+        if not stream.eof:
+            raise ValueError(f"is truncated ({len(data):,} bytes)")
 
 
 def _check_jpeg_in_tiff(data: bytes) -> None:

@@ -116,11 +116,14 @@ def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
 
 def require_images(folder: Path, subset: str, ids: list[str]) -> None:
     """Raise a `UserError` that says where the images may be, if none of the samples has any."""
-    paths = (image_path(folder, subset, sample, channel) for sample in ids for channel in CHANNELS)
-    if ids and not any(map(os.path.lexists, paths)):
+    first = [image_path(folder, subset, sample, channel) for sample in ids[:1] for channel in CHANNELS]
+    if not ids or any(map(os.path.lexists, first)):
+        return
+    images = folder / subset
+    if not images.is_dir() or image_folders.list_channels(images)[0].keys().isdisjoint(ids):
         raise UserError(
-            f"{folder / subset} contains no image of the {len(ids):,} samples of its table, such as "
-            f"{ids[0]}_{CHANNELS[0]}.png; {image_folders.locate(folder / subset, [folder])}"
+            f"{images} contains no image of the {len(ids):,} samples in its table, such as {first[0].name}; "
+            f"{image_folders.locate(images, [folder])}"
         )
 
 
@@ -135,7 +138,7 @@ def list_samples(folder: Path) -> list[str]:
     UserError
         If there is none, or the name of one contains characters that cannot be displayed.
     """
-    channels = image_folders.list_channels(folder)
+    channels, others = image_folders.list_channels(folder)
     if not channels:
         raise UserError(
             f"{folder} contains no image {{id}}_green.png: expected four images per sample, {{id}}_red, "
@@ -148,6 +151,11 @@ def list_samples(folder: Path) -> list[str]:
                 f"{folder} contains images named {sample!r}, a name with characters that cannot be "
                 f"displayed: rename them"
             )
+    if others:
+        warn(
+            f"{folder}: ignored {len(others):,} image{'s' * (len(others) > 1)} not named after a sample and "
+            f"a channel ({{id}}_red and so on), such as {others[0]!r}"
+        )
     return sorted(channels)
 
 
@@ -157,7 +165,7 @@ def read_image(folder: Path, subset: str, sample: str, projection: str = "none")
     Parameters
     ----------
     projection : str
-        Of files with several pages: one of `image_files.PROJECTIONS`.
+        Of files with several pages (`image_files.read_plane`).
 
     Returns
     -------
@@ -213,17 +221,17 @@ def report_bad_images(
     count = int(by_subset.sum())
     none_left = [name for name in by_subset.index if by_subset[name] == len(samples[name])]
     listed = f"all {len(bad):,} files are" if len(bad) > 1 else "it is"
-    message = (
-        f"{count:,} sample{'s' * (count > 1)} with bad images; the first is {bad[0].subset}/{bad[0].file}, "
-        f"which {bad[0].reason}; {listed} listed in {list_path}"
+    first = (
+        f"the first is {bad[0].subset}/{bad[0].file}, which {bad[0].reason}; {listed} listed in {list_path}"
     )
+    have = f"{count:,} sample{'s have' if count > 1 else ' has'} bad images; {first}"
     if none_left:
-        raise UserError(f"{message}: fix them; no sample of {' and '.join(none_left)} can be used")
+        raise UserError(f"{have}: fix them; no sample of {' and '.join(none_left)} can be used")
     if count > tolerated:
         raise UserError(
-            f"{message}: fix them, or continue without these samples with --set data.max_bad_images={count}"
+            f"{have}: fix them, or continue without these samples with --set data.max_bad_images={count}"
         )
-    warn(f"continuing without {message}")
+    warn(f"continuing without {count:,} sample{'s' * (count > 1)} with bad images; {first}")
 
 
 def _read_table(path: Path, column: str) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def test_all_bad_images_are_found_in_one_pass_and_fixed_ones_forgotten(raw, tmp_
     bad = build(raw, folder)
     assert [(image.file, image.reason) for image in bad] == [
         ("a02_red.png", "is missing"),
-        ("a15_green.png", "is not a PNG file"),
+        ("a15_green.png", "is not a PNG, TIFF or JPEG file: it begins with b'x'"),
         ("a15_blue.png", "is empty"),
     ]
     assert build(raw, folder) == bad, "known without decoding them again"
@@ -95,6 +95,19 @@ def test_all_bad_images_are_found_in_one_pass_and_fixed_ones_forgotten(raw, tmp_
     write_sample(raw, "train", "a02", seed=2)
     assert [image.id for image in build(raw, folder)] == ["a15", "a15"]
     assert cache.ShardedArray(folder / "train_16")[2].any()
+
+
+def test_pages_are_projected_on_request(raw, tmp_path):
+    (raw / "train" / "a02_red.png").unlink()
+    pages = [np.full((20, 20), level, np.uint8) for level in (3, 90, 7)]
+    cv2.imwritemulti(str(raw / "train" / "a02_red.tif"), pages)
+    folder = tmp_path / "cache"
+    (bad,) = build(raw, folder)
+    assert bad.file == "a02_red.tif" and "3 pages" in bad.reason
+    with pytest.raises(UserError, match=r"data\.projection"):
+        build(raw, folder, projection="max")
+    assert build(raw, folder, projection="max", force=True) == []
+    assert (cache.ShardedArray(folder / "train_16")[2][..., 0] == 90).all()
 
 
 def test_statistics_are_those_of_all_pixels(raw, tmp_path):
