@@ -40,8 +40,8 @@ EXPLANATIONS = {
         f"a process that loads images was killed, most often because memory ran out: {FEWER}"
     ),
     r"No space left on device|usable temporary directory|AF_UNIX path too long": (
-        "no temporary file can be written, or the output of this command: free some space, or name another "
-        "folder for temporary files, for example `export TMPDIR=/tmp`"
+        "no temporary file can be written, or the output of this command: free some space (in /dev/shm: "
+        "`docker run --shm-size=2g`), or name another folder for temporary files, `export TMPDIR=/tmp`"
     ),
 }
 

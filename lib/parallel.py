@@ -68,7 +68,9 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
     """
     pool = Parallel(n_jobs=min(workers, max(len(tasks), 1)), return_as="generator_unordered")
     try:
-        for count, result in pool(delayed(_counted)(function, task, os.getpid()) for task in tasks):
+        with signals.deaf_to_hang_up():
+            results = pool(delayed(_counted)(function, task, os.getpid()) for task in tasks)
+        for count, result in results:
             progress.update(count)
             yield result
     except TerminatedWorkerError:

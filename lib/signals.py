@@ -72,6 +72,20 @@ def recorded() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def deaf_to_hang_up() -> Iterator[None]:
+    """Let processes and threads that are started within the block never receive SIGHUP.
+
+    Among them are those of libraries, which ignore the other signals alone. One that this process receives
+    in the meantime is delivered at the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def follow(parent: int) -> None:
     """Let a worker process leave the signals `STOP` to its parent, and end within seconds of it.
 

@@ -1,5 +1,6 @@
 """Options, the start of a run, the first and last lines of a script, its errors, and silence with --quiet."""
 
+import errno
 import os
 import re
 import signal
@@ -77,6 +78,12 @@ def test_bad_options_are_one_line(tmp_path, options, message):
     assert line.startswith("00_prepare: ") and message in line
 
 
+def test_far_more_processes_than_cores_are_not_started(tmp_path, capsys):
+    assert start("--work", tmp_path, "--workers", 10**30).workers == cli.MAX_WORKERS
+    assert f"{cli.MAX_WORKERS} processes" in capsys.readouterr().err
+    assert start("--work", tmp_path, "--workers", 3).workers == 3 and not capsys.readouterr().err
+
+
 def test_options_are_not_abbreviated(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         start("--work", tmp_path, "--pre", "smoke")
@@ -95,11 +102,12 @@ def test_settings_are_printed_and_end_the_script(tmp_path, capsys):
 
 @pytest.fixture
 def script(monkeypatch):
-    """Let `cli.run` believe that it is a script's; restore the signal handler that it sets."""
+    """Let `cli.run` believe that it is a script's; restore the signal handlers that it sets."""
     monkeypatch.setattr(sys, "argv", ["03_some_stage.py"])
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_last_line_comes_after_the_duration(script, capsys):
@@ -126,6 +134,24 @@ def test_a_user_error_is_one_line_and_others_keep_their_traceback(script, capsys
         cli.run(lambda: 1 / 0)
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.EIO, "Input/output error", "data/split.csv"), "data/split.csv: Input/output error; "),
+        (MemoryError(), "memory ran out"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "--workers"),
+    ],
+)
+def test_a_failure_of_the_machine_is_one_line(script, capsys, error, remedy):
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(fail)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and line.startswith("03_some_stage: ") and remedy in line
+
+
 def test_an_error_names_the_rank_that_it_occurs_on(script, capsys, monkeypatch):
     monkeypatch.setattr(cli, "WORLD", 2)
     monkeypatch.setattr(cli, "RANK", 1)
@@ -138,7 +164,9 @@ def test_an_error_names_the_rank_that_it_occurs_on(script, capsys, monkeypatch):
     assert capsys.readouterr().err == "03_some_stage (rank 1): file.csv is missing\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interruption_is_one_line(script, capsys, number, code):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored in the background
     try:

@@ -179,6 +179,21 @@ def test_a_section_is_given_with_its_name():
     assert set(make().section("data")) == {"data.sizes", "data.shard_rows", "data.max_bad_images"}
 
 
+def test_every_seed_has_the_range_of_all_generators():
+    seeds = [
+        section
+        for section, kind in config.SECTIONS.items()
+        for item in dataclasses.fields(kind)
+        if "seed" in item.name
+    ]
+    assert len(seeds) == 3
+    for section in seeds:
+        for outside in (-1, 2**32, 10**30):
+            with pytest.raises(UserError, match=rf"{section}\.seed={outside}: expected 0 to 4294967295"):
+                override(presets.SMOKE, (f"{section}.seed={outside}",))
+        override(presets.SMOKE, (f"{section}.seed={2**32 - 1}",))
+
+
 def test_every_setting_is_listed_with_its_value_and_meaning():
     chosen = make(training=Training(size=64, epochs=7))
     text = config.describe_settings(chosen)

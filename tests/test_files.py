@@ -3,6 +3,9 @@
 import contextlib
 import errno
 import os
+import platform
+import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -129,14 +132,38 @@ def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch)
         files.make_folder(tmp_path)
 
 
-def test_a_full_disk_names_the_remedy_and_another_error_is_raised_unchanged(tmp_path):
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        full = pytest.raises(UserError, match=rf"{tmp_path}: .*; .*--work FOLDER")
-        with full, files.write_atomic(tmp_path / "file"):
+def test_a_full_disk_names_the_remedy_and_keeps_the_previous_content(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE):
+        with pytest.raises(UserError) as error, files.write_atomic(path) as part:
+            part.write_text("half")
             raise OSError(number, os.strerror(number))
-    with pytest.raises(OSError, match="Input/output error"), files.write_atomic(tmp_path / "file"):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        assert "\n" not in str(error.value) and names(tmp_path) == ["file"] and path.read_text() == "old"
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match=rf"{tmp_path}: .*ulimit -f"):
+            files.write_bytes(tmp_path / "file", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == []
+
+
+def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("old")
+    for concurrent, name in ((False, ".file.part"), (True, f".file.{platform.node()}.{os.getpid()}.part")):
+        (tmp_path / name).symlink_to("precious")
+        with files.write_atomic(tmp_path / "file", concurrent) as part:
+            part.write_text("new")
+        assert (tmp_path / "precious").read_text() == "old" and not (tmp_path / "file").is_symlink()
+    assert names(tmp_path) == ["file", "precious"]
+    (tmp_path / ".file.part").mkdir()
+    with pytest.raises(UserError, match=r"\.file\.part"), files.write_atomic(tmp_path / "file"):
+        pass
 
 
 def test_fingerprints_depend_on_the_content_alone(tmp_path):
@@ -209,6 +236,69 @@ def test_a_lock_creates_its_folder_and_ends_with_its_block(tmp_path):
         pass
     with files.lock(folder), files.waiting_lock(folder / ".00000.lock"):
         assert (folder / ".00000.lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "hard link", "fifo", "folder", "socket"])
+def test_a_lock_file_is_never_a_link_or_a_device(tmp_path, kind):
+    path, precious = tmp_path / ".lock", tmp_path / "precious"
+    precious.write_text("data")
+    match kind:
+        case "symlink":
+            path.symlink_to(precious)
+        case "dangling":
+            path.symlink_to(tmp_path / "new")
+        case "hard link":
+            os.link(precious, path)
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "socket":
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+    for lock in (files.lock(tmp_path), files.waiting_lock(path)):
+        with pytest.raises(UserError, match=r"\.lock is a link.*remove it"), lock:
+            pass
+    assert precious.read_text() == "data" and not (tmp_path / "new").exists()
+
+
+def test_the_file_of_a_lock_may_hold_anything(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"\xff\x00 longer than the number of a process")
+    in_use = pytest.raises(UserError, match="is in use by another process")
+    with files.waiting_lock(tmp_path / ".lock"), in_use, files.lock(tmp_path):
+        pass
+    with files.lock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}"
+
+
+def test_another_users_lock_file_is_locked_without_writing(tmp_path, monkeypatch):
+    (tmp_path / ".lock").write_text("process 1")
+    system = os.open
+
+    def open_file(path, flags, *mode):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return system(path, flags, *mode)
+
+    monkeypatch.setattr(files.os, "open", open_file)
+    with files.lock(tmp_path), pytest.raises(UserError, match=r"process 1\)"), files.lock(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "process 1"
+    monkeypatch.setattr(files.os, "open", lambda path, *_: open_file(path, os.O_RDWR))  # not even readable
+    with pytest.raises(UserError, match=rf"{tmp_path}/\.lock: no permission"), files.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF])
+def test_without_locks_one_warning_replaces_them(tmp_path, monkeypatch, capsys, number):
+    def flock(file, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(files, "_warned", [])
+    with files.lock(tmp_path), files.lock(tmp_path / "below"), files.waiting_lock(tmp_path / "shard.lock"):
+        pass
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path}: ") and "not kept apart" in line and "--work" in line
 
 
 WAITER = """

@@ -1,8 +1,8 @@
 """The one training loop: fits a network, and can be interrupted and resumed at any step.
 
 A network's folder holds ``weights.safetensors`` (of the best epoch), ``history.csv`` (a row per epoch) and,
-during training, ``state.pt``: everything that the next step depends on. All are written completely or not at
-all; ``state.pt`` is loaded with ``weights_only``.
+until its predictions are saved, ``state.pt``: everything that the next step depends on. All are written
+completely or not at all; ``state.pt`` is loaded with ``weights_only``.
 """
 
 import math

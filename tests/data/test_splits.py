@@ -11,6 +11,7 @@ from lib.data import kaggle, splits
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES, target_matrix
+from lib.settings import MAX_SEED
 from lib.simulation.antibodies import label_sets
 from tests.conftest import REAL, needs_real
 
@@ -33,6 +34,12 @@ def ids_of(truth_NC):
 
 def split_of(truth_NC, **settings):
     return splits.make_split(ids_of(truth_NC), truth_NC, Split(**settings))
+
+
+def test_the_largest_seed_splits_into_folds():
+    truth_NC = random_truth(60)
+    split = split_of(truth_NC, folds=2, seed=MAX_SEED)
+    assert sorted(split["fold"].unique()) == [0, 1]
 
 
 def worst_excess(truth_NC, name_N, shares):

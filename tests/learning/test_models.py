@@ -269,12 +269,13 @@ def test_weights_are_written_completely_or_not_at_all(tmp_path, monkeypatch):
     models.save_weights(path, model.state_dict())
     before = path.read_bytes()
 
-    def killed(_weights, part):
-        part.write_bytes(b"half")
+    def killed(part, content):
+        with part.open("wb") as file:
+            file.write(content[:1000])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "save_file", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(models.Path, "write_bytes", killed)
         models.save_weights(path, model.state_dict())
     assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [path.name]
 
