@@ -344,7 +344,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_resumes_to_the_same_bits(tmp_
     whole, history = train_toy.train(tmp_path / "whole", settings)
     folder = tmp_path / "full"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for epochs, limit in ((1, soft), (3, 5000)):  # the weights fit, the state does not
+    for epochs, limit in ((1, soft), (3, 10_000)):  # the weights fit, the state does not
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
             with pytest.raises(UserError, match=rf"{folder}: .*resumes") if epochs == 3 else nullcontext():
