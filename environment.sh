@@ -23,9 +23,10 @@ prepare_environment() {  # arguments: requirement files in this file's folder
     version="$(version_of "$PYTHON")"
     if [[ $own ]] && is_broken; then
         find_python
-        { mkdir -p "$folder" && [[ -w "$folder" ]]; } 2> /dev/null || stop "$folder cannot be" \
-            "written: make an environment elsewhere (\`$python -m venv --without-pip DIR\`), activate it" \
-            "(\`source DIR/bin/activate\`), then run the same command again, with --work FOLDER for its results"
+        mkdir -p "$folder" 2> /dev/null || true
+        [[ -d "$folder" && -w "$folder" ]] || stop \
+            "$folder cannot be written: make an environment elsewhere (\`$python -m venv --without-pip DIR\`)," \
+            "activate it (\`source DIR/bin/activate\`), then run the same command again, with --work FOLDER"
     elif [[ ! $version ]]; then
         stop "VIRTUAL_ENV=$folder has no Python that runs; it or its Python was moved or deleted:" \
             'run `unset VIRTUAL_ENV`, then the same command again'
@@ -74,7 +75,7 @@ make_environment() {
 }
 
 install() {
-    local file arguments=() package base
+    local file arguments=(--quiet) package base
     for file in "$@"; do arguments+=(-r "$here/$file"); done
     # pip believes that a package is complete whose installation was killed; INSTALLER is written last
     for package in "$here"/.venv/lib/python*/site-packages/*.dist-info; do
@@ -82,13 +83,13 @@ install() {
     done
     base="$("$PYTHON" -c 'import sys; print(sys._base_executable)')"
     if { has_pip || { "$PYTHON" -m ensurepip && has_pip; }; } &> /dev/null; then
-        "$PYTHON" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
+        "$PYTHON" -m pip install --disable-pip-version-check "${arguments[@]}"
     elif command -v uv > /dev/null; then
-        uv pip install --quiet --python "$PYTHON" "${arguments[@]}"
+        uv pip install --python "$PYTHON" "${arguments[@]}"
     elif "$base" -m pip --python "$PYTHON" --version &> /dev/null; then  # since pip 22.3
-        "$base" -m pip --python "$PYTHON" install --quiet --disable-pip-version-check "${arguments[@]}"
+        "$base" -m pip --python "$PYTHON" install --disable-pip-version-check "${arguments[@]}"
     else
-        stop "$folder has no pip, and there is no ensurepip or uv to install it: run \`sudo apt install" \
-            "python$(version_of "$PYTHON")-venv\` (Debian, Ubuntu) or install uv, then run the same command again"
+        stop "$folder has no pip, and there is no ensurepip or uv to install it: install uv, or run" \
+            "\`sudo apt install python$(version_of "$PYTHON")-venv\`, then run the same command again"
     fi
 }

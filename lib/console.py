@@ -16,8 +16,6 @@ PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a
 PLAIN_LINE_LEFT = 20.0  # seconds; no line when less time remains
 
 quiet = False  # whether only warnings and errors are shown
-
-
 unread = False  # whether nobody reads the output any more: a closed pipe
 
 

@@ -178,7 +178,7 @@ console.prepare_streams()
 with open({str(tmp_path / "data")!r}, "w"), console.Progress(1, "drawing", "samples"):
     console.info("information")
     console.warn("careful")
-    os.system("echo a program that this one starts")
+    assert os.system("true 3<&0 4>&1 5>&2") == 0  # they are open in programs that it starts, too
 open({str(tmp_path / "done")!r}, "w")"""
     command = ["bash", "-c", '"$@" <&- >&- 2>&-', "bash", sys.executable, "-c", code]
     assert subprocess.run(command, cwd=ROOT).returncode == 0

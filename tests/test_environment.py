@@ -84,7 +84,7 @@ class Machine:
 
 
 VENV = "-m venv --without-pip PROJECT/.venv"
-PIP = "-m pip install --quiet --disable-pip-version-check -r PROJECT/requirements.txt"
+PIP = "-m pip install --disable-pip-version-check --quiet -r PROJECT/requirements.txt"
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_without_ensurepip_another_program_installs_or_the_line_names_one(machin
     done = machine.run()
     check_stage(done, machine.venv)
     assert done.calls == [
-        "uv pip install --quiet --python PROJECT/.venv/bin/python -r PROJECT/requirements.txt"
+        "uv pip install --python PROJECT/.venv/bin/python --quiet -r PROJECT/requirements.txt"
     ]
     (machine.project / "requirements.txt").write_text("torch==3\n")
     machine.has("ensurepip")  # as the line advises

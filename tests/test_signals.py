@@ -43,7 +43,8 @@ def test_a_lost_connection_interrupts_once_although_it_signals_twice():
     os.kill(os.getpid(), signal.SIGHUP)
 
 
-def test_signals_are_recorded_and_a_second_one_acts_at_once_except_sighup():
+def test_signals_are_recorded_and_a_second_one_acts_at_once_except_sighup(monkeypatch):
+    monkeypatch.setattr(signals, "TOGETHER_SECONDS", 0.0)  # test_cli tests those that arrive together
     signals.raise_interrupts()
     for first in (signal.SIGTERM, signal.SIGHUP):
         with pytest.raises(KeyboardInterrupt) as second, signals.recorded() as received:
