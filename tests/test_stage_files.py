@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from lib import stage_files
 from lib.errors import UserError
 from lib.report import html
 from lib.stage_files import read_json, read_results, reading, require
-from tests.conftest import call
+from tests.call_scripts import save_one_pixel
+from tests.conftest import STAGES, call
 
 SCRIPT = "04_threshold.py"
 REMEDY = f"delete it and run `python {SCRIPT}` to write it again"
@@ -277,3 +279,58 @@ def read_picture(path: Path) -> str:
     except UserError as error:
         return str(error)
     return ""
+
+
+ADVISED = (
+    RUN + "split.csv",
+    RUN + "statistics.json",
+    RUN + "run.json",
+    CACHE + "index.csv",
+    CACHE + "features_*/features.csv",
+    RUN + "manifests/04_threshold_baseline.json",
+    RUN + "manifests/02_train_cnn_baseline.json",
+    RUN + "networks/baseline/model.json",
+    RUN + "networks/stage_1/validation.npz",
+    RUN + "predictions/baseline/holdout.npz",
+    RUN + "predictions/joint/predictor.json",
+    RUN + "predictions/ensemble/predictor.json",
+    RUN + "thresholds/SUBMITTED.json",
+    RUN + "evaluation/predictors.csv",
+    RUN + "evaluation/joint_classes.csv",
+    RUN + "examples/examples.json",
+    RUN + "submission.csv",
+)
+
+
+@pytest.mark.slow
+def test_the_advice_restores_the_run(smoke_copy, monkeypatch):
+    """Damage a file, do what the message of the stage says, and call all stages in the end: the run is as before."""
+    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
+    files = {path: script for path, script in find(smoke_copy).items() if is_advised(path, smoke_copy)}
+    files[smoke_copy / RUN / "networks/baseline/weights.safetensors"] = "predict"
+    before = (smoke_copy / RUN / "submission.csv").read_bytes()
+    assert len(files) == len(ADVISED) + 1
+    for path, script in files.items():
+        path.unlink()
+        path.write_bytes(b"\xff")
+        message = message_of(load, path.parent) if script == "predict" else read_again(script, smoke_copy)
+        assert str(path) in message, message
+        if "delete it" in message:
+            path.unlink()
+        stage, options = re.search(r"`python (\d\d_\w+)\.py(.*?)`", message).groups()
+        run = ("--run", "smoke", "--work", smoke_copy)
+        call(stage, *options.replace("PRESET", "smoke").split(), *run)
+        assert path.exists() and not (script != "predict" and read_again(script, smoke_copy)), path
+    for stage in STAGES:
+        call(stage, "--run", "smoke", "--work", smoke_copy)
+    assert (smoke_copy / RUN / "submission.csv").read_bytes() == before
+
+
+def is_advised(path: Path, work: Path) -> bool:
+    return any(path.relative_to(work).match(pattern.replace("SUBMITTED", "*")) for pattern in ADVISED)
+
+
+def load(folder: Path):
+    from lib.learning import models
+
+    return models.load(folder)

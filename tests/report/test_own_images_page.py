@@ -282,9 +282,7 @@ def test_a_predictor_that_is_a_member_of_itself_is_one_line(work, tmp_path):
     folder = shutil.copytree(work, tmp_path / "work") / "outputs" / "smoke" / "predictions"
     path = folder / "ensemble" / "predictor.json"
     files.write_json(path, {"kind": "ensemble", "members": {"ensemble": 1.0}, "method": "mean"})
-    with pytest.raises(
-        UserError, match=r"predictor.json is damaged \(it is a member of itself\).*04_threshold"
-    ):
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
         classify(tmp_path / "work", "--predictor", "ensemble")
     files.write_json(path, {"kind": "merged", "runs": ["smoke"]})
     with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):

@@ -437,8 +437,13 @@ def test_a_deleted_picture_is_drawn_again_by_the_stage(copied):
     assert picture.read_bytes() == before
 
 
-@pytest.mark.parametrize("changes", [{"label": 28}, {"label": -1}, {"label": 27}, {"kind": "bad"}, {"kind": ""},
-                                     {"probability": 2.0}, {"row": None}, {"true": "x"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": 28}, {"label": -1}, {"label": 27}, {"kind": "bad"}, {"kind": ""}, {"probability": 2.0},
+        {"row": None}, {"true": "x"},
+    ],
+)  # fmt: skip
 def test_edited_examples_are_one_line(copied, changes):
     path = copied.folder / "examples" / "examples.json"
     content = files.read_json(path)
