@@ -294,8 +294,7 @@ def test_implausible_decisions_are_warned_of_when_they_are_compared_and_submitte
     content = files.read_json(baseline)
     zero = {subset: dict.fromkeys(values, 0.0) for subset, values in content.items()}
     files.write_json(baseline, zero)
-    copied.submission.unlink()
-    copied.evaluation("predictors").unlink()
+    copied.manifest("05_submit").unlink()
     rows = len(report.data.ids("test"))
     capsys.readouterr()
     report.submit("baseline")
