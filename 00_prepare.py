@@ -59,7 +59,7 @@ def prepare_images(run: Run) -> tuple:
 def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
     """Write the split and the channel statistics of its training samples; draw the data."""
     from lib.data import run_data, sample_index, splits
-    from lib.report import data_figures
+    from lib.report import data_checks, data_figures
 
     classes, rows = splits.select_samples(index, bad_ids, run.config.split)
     ids = [index.train_ids[row] for row in rows]
@@ -72,6 +72,7 @@ def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
     run_data.write_statistics(run.statistics, classes, channels)
     counts = split["subset"].value_counts().reindex(sample_index.SUBSETS).dropna().astype(int)
     info("split: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f"; {len(classes)} classes")
+    data_checks.warn_if_implausible(run, index, bad_ids, classes, index.truth_NC[folds[0].train])
     data_figures.draw(run, index, rows, split, arrays)
 
 

@@ -9,10 +9,12 @@ import pandas as pd
 
 from lib import files, presets
 from lib.console import info
+from lib.data import run_data
 from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import ensemble, predictions, predictor_scores, thresholds
 from lib.evaluation.predictions import PredictionTable, Predictor
+from lib.features import image_plausibility
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
@@ -31,7 +33,8 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     """Predict where the proteins of users' own images are; return the page that shows it.
 
     Writes ``outputs/<run>/own_images/<name>/``: ``locations.csv`` (a row for each image and predicted
-    location), ``probabilities.csv`` (a row per image, a column per class), ``examples/`` and ``report.html``.
+    location), ``probabilities.csv`` (a row per image, a column per class), ``examples/`` and ``report.html``;
+    and ``image_warnings.csv`` where images are implausible.
 
     Parameters
     ----------
@@ -62,9 +65,29 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     precision = scores["precision"].to_dict()
     locations = locations_table(images.ids, decision_NC, calibrated_NC, precision, report.subset)
     files.write_csv(folder / "locations.csv", locations)
+    findings = _check_plausibility(images, predictor)
     info(f"locations: {folder / 'locations.csv'}\nprobabilities: {folder / 'probabilities.csv'}")
     _draw(images, predictor, decision_NC, calibrated_NC)
-    return _write_page(report, images, predictor, locations)
+    return _write_page(report, images, predictor, locations, findings)
+
+
+def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
+    """Compare the images with those that the networks were trained on; warn, and list what is implausible.
+
+    Returns
+    -------
+    DataFrame
+        As `image_plausibility.check_array` returns it; also in ``image_warnings.csv``, where there is any.
+    """
+    member = _runs(images.run, predictor)[0]
+    size, path = max(member.config.data.sizes), images.folder / "image_warnings.csv"
+    (statistics, *_) = run_data.read_channel_statistics(member.statistics, size)
+    found = image_plausibility.check_array(images.array(size), images.ids, statistics, images.run.workers)
+    path.unlink(missing_ok=True)
+    if len(found):
+        files.write_csv(path, found)
+        image_plausibility.warn_of_findings(found, len(images.ids), str(path))
+    return found
 
 
 def predict(images: OwnImages, predictor: str, within: tuple[Path, ...] = ()) -> PredictionTable:
@@ -208,7 +231,9 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
     )
 
 
-def _write_page(report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame) -> Path:
+def _write_page(
+    report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame, findings: pd.DataFrame
+) -> Path:
     folder, path = images.folder / "examples", images.folder / "report.html"
     examples = ExampleList.read(folder, list(range(len(CLASSES))), "predict.py")
     by_image = {sample: rows.to_dict("records") for sample, rows in locations.groupby("id", sort=False)}
@@ -225,6 +250,7 @@ def _write_page(report: RunReport, images: OwnImages, predictor: str, locations:
             for image in examples.images
         ],
         count=len(by_image),
+        findings=findings.to_dict("records"),
         counts=locations["location"].value_counts().to_dict(),
         score=next(row for row in predictor_summary(report) if row["predictor"] == predictor),
     )

@@ -9,9 +9,9 @@ import pandas as pd
 
 from lib import files
 from lib.config import Threshold
-from lib.console import info
+from lib.console import info, warn
 from lib.data.run_data import RunData
-from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
+from lib.evaluation import confusion, plausibility, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
@@ -153,6 +153,7 @@ class RunReport:
         figures.predictors(run.figure("predictors"), table, self.subset, fixed, title)
         best = self.predictor(predictor_scores.best_predictor(self.folder, names))
         truth_NC, decision_NC = data.truth_NC(self.subset), best.decisions(self.subset)
+        self._warn_if_implausible(f"{best.name} on {self.subset}", decision_NC)
         probabilities = {"raw": best.raw_NC(self.subset), "calibrated": best.calibrated_NC(self.subset)}
         title = f"Reliability of {best.name}: {self.subtitle}"
         figures.reliability(run.figure("reliability"), truth_NC, probabilities, data.classes, title)
@@ -227,7 +228,15 @@ class RunReport:
         )
         if not done:
             info(f"{run.submission} is up to date")
-        return submission.check(run.submission, ids)
+        decision_NC = submission.check(run.submission, ids)
+        self._warn_if_implausible(str(run.submission), decision_NC)
+        return decision_NC
+
+    def _warn_if_implausible(self, source: str, decision_NC: np.ndarray) -> None:
+        max_labels = self.settings.max_labels
+        found = plausibility.check_decisions(decision_NC, self.data.training_NC, max_labels)
+        if found:
+            warn(f"{source} is implausible: {'; '.join(found)}; look at the scores and at figures/training_*")
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data
