@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from lib import console, files, presets
+from lib import console, datasets, files, presets
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
@@ -98,19 +98,19 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     if not options.preset and (folder / "run.json").exists():
         known = files.read_json(folder / "run.json")
         preset, overrides = known["preset"], known["set"] + overrides
-        data = data or (known["data"] and Path(known["data"]))
+        data = data or (known["data"] and work / known["data"])
     config = presets.load(preset, overrides)
     if options.settings:
         print(describe_settings(config))
         raise SystemExit(0)
     generates_data = data is None and bool(config.simulation.name)
     source = data or work / "data" / config.simulation.name
-    dataset = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
-    invocation = {"preset": preset, "set": overrides, "data": str(data.resolve()) if data else None}
+    name = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
+    cache = datasets.find_cache(work / "data" / "cache", name or "kaggle", datasets.portable(source, work))
+    invocation = {"preset": preset, "set": overrides, "data": data and datasets.portable(data, work)}
     console.quiet = options.quiet
     script, summary = parser.prog.removesuffix(".py"), _summary(parser.description)
     console.info(f"== {script}: {summary} (preset {preset}, {source} -> {folder})")
-    cache = work / "data" / "cache" / dataset
     return Run(config, invocation, source, generates_data, cache, folder, options)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lib import distributed, files, parallel
+from lib import datasets, distributed, files, parallel
 from lib.config import Config
+from lib.console import info
 from lib.errors import UserError
 from lib.steps import Step
 
@@ -28,7 +29,7 @@ class Run:
     generates_data : bool
         Whether that folder is the preset's own simulation.
     cache : Path
-        ``data/cache/<dataset>``: everything independent of a run's choices.
+        ``data/cache/<dataset>``: everything independent of a run's choices; stage 00 finds out which it is.
     folder : Path
         ``outputs/<run>``.
     options : argparse.Namespace
@@ -50,6 +51,15 @@ class Run:
     def for_hierarchy_network(self, kind: str) -> "Run":
         """Return this run with the settings of one kind of the hierarchy's networks, of stage 03."""
         return replace(self, config=self.config.for_hierarchy_network(kind))
+
+    def with_cache(self, fingerprint: str) -> "Run":
+        """Return this run with the cache of the data set that has a fingerprint, which may be a new one."""
+        caches = self.cache.parent
+        source = datasets.portable(self.source, caches.parent.parent)
+        cache = datasets.claim_cache(caches, self.cache.name, source, fingerprint)
+        if cache != self.cache:
+            info(f"the data set in {self.source} is not that of {self.cache}: using {cache}")
+        return replace(self, cache=cache)
 
     def selected(self, names: Iterable[str]) -> list[str]:
         """Return the networks that ``--network`` selects, by default all; an unknown one is a `UserError`."""

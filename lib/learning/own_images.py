@@ -174,9 +174,9 @@ def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> list
     data, ids = run.config.data, kaggle.list_samples(source)
 
     def build(chosen: list[str]) -> list[kaggle.BadImage]:
-        # forced, since the folder may hold other images than before
-        options = (sizes, data.shard_rows, run.workers, True)
-        return cache.build(source.parent, folder, source.name, chosen, *options)
+        # the folder may hold other images than before
+        how = dict(workers=run.workers, replace_others=True)
+        return cache.build(source.parent, folder, source.name, chosen, sizes, data.shard_rows, **how)
 
     bad = build(ids)
     kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images)

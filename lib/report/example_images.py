@@ -65,7 +65,7 @@ def draw_examples(report: RunReport, predictor: str) -> None:
     one, network = report.predictor(predictor), attributed_network(run, predictor)
     weights = [path / "weights.safetensors" for path in (run.checkpoints(network) if network else ())]
     tables = [one.tables[subset] for subset in dict.fromkeys(("validation", report.subset))]
-    array = ShardedArray(cached)
+    array = ShardedArray(cached, report.data.index.train_ids)
     run.once(
         "05_submit examples",
         lambda _step: _draw_selected(report, predictor, network, array),
