@@ -51,8 +51,8 @@ def claim_cache(caches: Path, name: str, source: str, fingerprint: str) -> Path:
         elif last in known and source in known[last]["sources"]:
             cache = last
         else:
-            names = (name, *(f"{name}-{number}" for number in itertools.count(2)))
-            cache = next(caches / each for each in names if caches / each not in known)
+            others = (caches / f"{name}-{number}" for number in itertools.count(2))
+            cache = next(cache for cache in itertools.chain([caches / name], others) if cache not in known)
         for other, dataset in known.items():
             if other != cache and source in dataset["sources"]:
                 sources = [text for text in dataset["sources"] if text != source]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib import files, parallel
-from lib.console import Progress, format_bytes
+from lib.console import Progress, format_bytes, info
 from lib.data import array_locks, sharded_array, shards
 from lib.data.kaggle import BadImage
 from lib.data.sample_index import SampleIndex
@@ -135,11 +135,11 @@ def _verify(every: list[Shard], workers: int) -> list[Shard]:
 
 def _build(every: list[Shard], steps: dict[int, Step], workers: int) -> list[Shard]:
     """Build what is missing, and finish the steps."""
-    found, incomplete = (
-        {shard.number: shard for shard in every},
-        [s.at(s.missing()) for s in every if s.missing()],
-    )
+    found = {shard.number: shard for shard in every}
+    incomplete = [shard.at(shard.missing()) for shard in every if shard.missing()]
     written = {size for shard in incomplete for size in shard.folders}
+    if any(steps[size].finished() for size in written):
+        info(f"building {len(incomplete):,} of {len(every):,} {every[0].subset} shards again")
     unfinished = [step for size, step in steps.items() if size in written or not step.finished()]
     for step in unfinished:
         step.start()

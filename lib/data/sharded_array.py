@@ -139,11 +139,13 @@ class ShardedArray:
                 raise UserError(f"{path} has {state[0]:,} bytes, expected {length:,}: {REMEDY}")
             states.append([*state, expected])
             if verified.get(path.name) != states[-1]:
-                changed.append((path, expected))
+                changed.append(number)
         if changed:
             with Progress(len(changed), f"verifying {self.folder.name}", "shards") as progress:
-                for path, expected in changed:
-                    if shards.checksum(path) != expected:
+                for number in changed:
+                    path = shards.array_path(self.folder, number)
+                    found = shards.array_checksum(path, len(self._rows(number)), self.size)
+                    if found != checksums[number]:
                         raise UserError(f"{path} is damaged, its checksum differs: {REMEDY}")
                     progress.update()
             names = (shards.array_path(self.folder, number).name for number in range(self._shards))

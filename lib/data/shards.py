@@ -2,8 +2,8 @@
 
 ``00000.npy`` holds (rows, H, W, 4) uint8, channel order R G B Y. ``00000.json``, which is written after it,
 holds what the rows were built from: fingerprints of the image files, by content (``files``) and by names,
-sizes and times (``state``); the CRC-32 of the array file; the bad images, whose rows are black; mean and std
-of each channel of the rows; and a fingerprint of all this, so that no change to it passes unnoticed.
+sizes and times (``state``); the checksum of the array file; the bad images, whose rows are black; mean and
+std of each channel of the rows; and a fingerprint of all this, so that no change to it passes unnoticed.
 
 Verifying a whole cache takes as long as the disk needs to read it. ``verified.json`` therefore holds size,
 modification time and change time of every array file whose checksum has been verified, and only files where
@@ -29,7 +29,7 @@ from lib.data.opencv import single_thread
 from lib.errors import UserError
 from lib.labels import CHANNELS
 
-BLOCK = 1 << 20  # bytes that are read at once
+BLOCK = 4096  # bytes that are summed up at once
 SETTLED = 1.0  # seconds after which a further change is certain to change a file's times too
 
 
@@ -87,16 +87,41 @@ def file_state(path: Path) -> list[int] | None:
     return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
-def checksum(path: Path) -> int | None:
-    """Return the CRC-32 of a file, or None if it cannot be read."""
-    result, block = 0, bytearray(BLOCK)
+def add_checksum(data: bytes | memoryview, value: int = 0) -> int:
+    """Return the checksum of data that follow others, whose checksum is `value`.
+
+    It is the CRC-32 of the sums of the 64-bit words in every 4 KiB. A flipped bit, and blocks that are lost,
+    zeroed or moved, change it; and it is ten times as fast as the CRC-32 of all bytes, which would add 3 % to
+    the time of building the cache.
+    """
+    words = np.frombuffer(data, np.uint64, len(data) // BLOCK * BLOCK // 8).reshape(-1, BLOCK // 8)
+    return zlib.crc32(data[words.nbytes :], zlib.crc32(words.sum(axis=1), value))
+
+
+def array_checksum(path: Path, rows: int, size: int) -> int | None:
+    """Return the checksum of an array file, in the order of `_write`; None if it cannot be read."""
     try:
         with path.open("rb", buffering=0) as file:
-            while count := file.readinto(block):
-                result = zlib.crc32(memoryview(block)[:count], result)
+            value = add_checksum(file.read(len(header(rows, size))))
+            for _ in range(rows):
+                value = add_checksum(file.read(row_bytes(size)), value)
     except OSError:
         return None
-    return result
+    return value
+
+
+def image_checksum(path: Path) -> int | None:
+    """Return the checksum of an image file; None if it is none or cannot be read."""
+    value = 0
+    try:
+        if not path.is_file():  # reading a pipe would not end
+            return None
+        with path.open("rb", buffering=0) as file:
+            while data := file.read(256 * BLOCK):
+                value = add_checksum(data, value)
+    except OSError:
+        return None
+    return value
 
 
 def read_verified(folder: Path) -> dict[str, list[int]]:
@@ -172,12 +197,14 @@ class Shard:
         dict of bool
             By size; True: it certainly has to be built, False: `check` finds out.
         """
-        found, now = {}, self.state()
+        found, now = {}, ""
         for size, folder in self.folders.items():
             metadata, array = read_metadata(folder, self.number), file_state(folder / self.name)
             if size in self.forced or not metadata or not self.has_array(size, array):
                 found[size] = True
-            elif (
+                continue
+            now = now or self.state()
+            if (
                 metadata["state"] != now
                 or metadata["bad"]  # they may be readable now
                 or self.verified.get(size) != [*array, metadata["checksum"]]
@@ -193,7 +220,7 @@ class Shard:
     def images(self, sample: str) -> list[tuple[str, int | None]]:
         """Return names and checksums of the image files of a sample."""
         paths = (self._image(sample, channel) for channel in CHANNELS)
-        return [(path.name, checksum(path)) for path in paths]
+        return [(path.name, image_checksum(path)) for path in paths]
 
     def _image(self, sample: str, channel: str) -> Path:
         return kaggle.image_path(self.source, self.subset, sample, channel)
@@ -220,15 +247,17 @@ def check(shard: Shard) -> Shard:
         The same, with `verified`.
     """
     with single_thread():
-        now, content, found = shard.state(), "", {}
+        now, content, found = "", "", {}
         for size, folder in shard.folders.items():
             metadata, array, found[size] = read_metadata(folder, shard.number), folder / shard.name, None
             present = file_state(array)
             if size in shard.forced or not metadata or not shard.has_array(size, present):
                 continue
             verified = [*present, metadata["checksum"]]
-            if verified != shard.verified.get(size) and checksum(array) != metadata["checksum"]:
+            unchanged = verified == shard.verified.get(size)
+            if not unchanged and array_checksum(array, len(shard), size) != metadata["checksum"]:
                 continue
+            now = now or shard.state()
             if metadata["state"] != now:
                 content = content or files.fingerprint([shard.images(sample) for sample in shard.ids])
                 if content != metadata["files"]:
@@ -270,7 +299,7 @@ def _write(shard: Shard) -> dict[int, list[int] | None]:
             part = stack.enter_context(files.write_atomic(folder / shard.name))
             writers[size] = stack.enter_context(part.open("wb"))
             writers[size].write(start)
-            checksums[size] = zlib.crc32(start)
+            checksums[size] = add_checksum(start)
         for sample in shard.ids:
             images.append(shard.images(sample))
             image_HWK, unusable = shard.read(sample)
@@ -278,7 +307,7 @@ def _write(shard: Shard) -> dict[int, list[int] | None]:
             for size, writer in writers.items():
                 resized_HWK = resize(image_HWK, size)
                 writer.write(resized_HWK.data)
-                checksums[size] = zlib.crc32(resized_HWK.data, checksums[size])
+                checksums[size] = add_checksum(resized_HWK.ravel().data, checksums[size])
                 moments[size].append(cv2.meanStdDev(resized_HWK))
     found = {}
     for size, folder in shard.folders.items():
