@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     run = cli.start(parser, argv)
     with run.lock():
-        index, bad_ids, arrays = prepare_images(run)
+        run, index, bad_ids, arrays = prepare_images(run)
         images = {array.folder.name: array.fingerprint() for array in arrays.values()}
         done = run.once(
             "00_prepare",
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def prepare_images(run: Run) -> tuple:
-    """Simulate where needed, decode and cache; return the index, ids without usable images, and arrays."""
+    """Simulate, decode and cache; return the run with its cache, the index, unusable ids, and arrays."""
     from lib.data import cache, kaggle, sample_index  # these and their packages take seconds
     from lib.simulation import dataset
 
@@ -43,22 +43,23 @@ def prepare_images(run: Run) -> tuple:
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
         index = kaggle.read_tables(run.source)
+        run = run.with_cache(cache.fingerprint(run.source, index))
         subsets = {"train": index.train_ids, "test": index.test_ids} if sizes else {}
         for subset, ids in subsets.items():
             kaggle.require_images(run.source, subset, ids)
         for subset, ids in subsets.items():
-            how = (sizes, data.shard_rows, run.workers, run.force, data.projection)
-            bad += cache.build(run.source, run.cache, subset, ids, *how)
+            how = dict(workers=run.workers, force=run.force, projection=data.projection)
+            bad += cache.build(run.source, run.cache, subset, ids, sizes, data.shard_rows, **how)
     sample_index.write_index(run.index, index)
     kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images, subsets)
     info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
-    arrays = {size: cache.ShardedArray(run.array("train", size)) for size in sizes}
-    return index, {image.id for image in bad}, arrays
+    arrays = {size: cache.ShardedArray(run.array("train", size), index.train_ids) for size in sizes}
+    return run, index, {image.id for image in bad}, arrays
 
 
 def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
     """Write the split and the channel statistics of its training samples; draw the data."""
-    from lib.data import run_data, sample_index, splits
+    from lib.data import run_data, splits
     from lib.report import data_checks, data_figures
 
     classes, rows = splits.select_samples(index, bad_ids, run.config.split)
@@ -70,8 +71,7 @@ def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
         size: [array.channel_statistics(fold.train) for fold in folds] for size, array in arrays.items()
     }
     run_data.write_statistics(run.statistics, classes, channels)
-    counts = split["subset"].value_counts().reindex(sample_index.SUBSETS).dropna().astype(int)
-    info("split: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f"; {len(classes)} classes")
+    info(f"{splits.describe(split)}; {len(classes)} classes")
     data_checks.warn_if_implausible(run, index, bad_ids, classes, index.truth_NC[folds[0].train])
     data_figures.draw(run, index, rows, split, arrays)
 

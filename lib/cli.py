@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib import console, machine, presets, signals
+from lib import console, datasets, machine, presets, signals
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
@@ -102,19 +102,19 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     if not options.preset and (folder / "run.json").exists():
         known = Invocation.read(folder)
         preset, overrides = known.preset, known.set + overrides
-        data = data or (known.data and Path(known.data))
+        data = data or (known.data and work / known.data)
     config = presets.load(preset, overrides)
     if options.settings:
         console.last_line(describe_settings(config))
         raise SystemExit(0)
     generates_data = data is None and bool(config.simulation.name)
     source = data or work / "data" / config.simulation.name
-    dataset = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
-    invocation = Invocation(preset, overrides, str(data.resolve()) if data else None)
+    name = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
+    cache = datasets.find_cache(work / "data" / "cache", name or "kaggle", datasets.portable(source, work))
+    invocation = Invocation(preset, overrides, datasets.portable(data, work) if data else None)
     console.quiet = options.quiet
     script, summary = parser.prog.removesuffix(".py"), _summary(parser.description)
     console.info(f"== {script}: {summary} (preset {preset}, {source} -> {folder})")
-    cache = work / "data" / "cache" / dataset
     return Run(config, invocation, source, generates_data, cache, folder, options)
 
 

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lib import distributed, files, parallel, presets
+from lib import datasets, distributed, files, parallel, presets
 from lib.config import Config
-from lib.errors import UserError
+from lib.console import info
+from lib.errors import UserError, quote
 from lib.names import check_name
 from lib.steps import Step
 
@@ -26,7 +27,7 @@ class Invocation:
     set : list of str
         Overrides of its settings.
     data : str or None
-        Kaggle's folder, if it was named.
+        Kaggle's folder, if it was named; relative to that of ``--work`` if it lies in there.
     merge : list of str
         The runs that it averages.
     """
@@ -38,8 +39,8 @@ class Invocation:
 
     def __post_init__(self) -> None:
         presets.load(self.preset, self.set)
-        if self.data is not None and not Path(self.data).is_absolute():
-            raise UserError(f"data {self.data!r}: expected an absolute path")
+        if self.data is not None and ".." in Path(self.data).parts:
+            raise UserError(f"data {quote(self.data)}: expected an absolute path, or one within --work")
         for name in self.merge:
             check_name(name, "merged run")
 
@@ -68,7 +69,7 @@ class Run:
     generates_data : bool
         Whether that folder is the preset's own simulation.
     cache : Path
-        ``data/cache/<dataset>``: everything independent of a run's choices.
+        ``data/cache/<dataset>``: everything independent of a run's choices; stage 00 finds out which it is.
     folder : Path
         ``outputs/<run>``.
     options : argparse.Namespace
@@ -90,6 +91,15 @@ class Run:
     def for_hierarchy_network(self, kind: str) -> "Run":
         """Return this run with the settings of one kind of the hierarchy's networks, of stage 03."""
         return replace(self, config=self.config.for_hierarchy_network(kind))
+
+    def with_cache(self, fingerprint: str) -> "Run":
+        """Return this run with the cache of the data set that has a fingerprint, which may be a new one."""
+        caches = self.cache.parent
+        source = datasets.portable(self.source, caches.parent.parent)
+        cache = datasets.claim_cache(caches, self.cache.name, source, fingerprint)
+        if cache != self.cache:
+            info(f"the cache of the data set in {self.source} is {cache}")
+        return replace(self, cache=cache)
 
     def selected(self, names: Iterable[str]) -> list[str]:
         """Return the networks that ``--network`` selects, by default all; an unknown one is a `UserError`."""

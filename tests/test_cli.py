@@ -56,6 +56,25 @@ def test_a_run_continues_with_the_settings_it_was_started_with(tmp_path):
     assert named.config.name == "demo" and named.config.split.seed == 0 and named.generates_data
 
 
+def test_a_run_finds_its_data_where_the_project_was_moved(tmp_path):
+    options = ("--run", "mine")
+    (tmp_path / "old").mkdir()
+    data = ("--data", tmp_path / "old" / "raw", "--preset", "smoke")
+    start("--work", tmp_path / "old", *options, *data).save_invocation()
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert start("--work", tmp_path / "new", *options).source == tmp_path / "new" / "raw"
+
+
+def test_a_data_set_keeps_the_cache_that_stage_00_found(tmp_path):
+    options = ("--work", tmp_path, "--preset", "smoke", "--data")
+    first, second = (start(*options, tmp_path / name / "cells") for name in ("a", "b"))
+    assert first.with_cache("1").cache.name == "cells"
+    other = second.with_cache("2")
+    assert other.cache.name == "cells-2" and other.index == other.cache / "index.csv"
+    assert start(*options, tmp_path / "b" / "cells").cache == other.cache
+    assert start(*options, tmp_path / "a" / "cells").cache.name == "cells"
+
+
 def test_paths_inside_the_working_folder_are_printed_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert start("--work", tmp_path / "here").folder == Path("here/outputs/demo")

@@ -199,6 +199,15 @@ def test_a_run_continues_with_what_it_was_started_with(tmp_path):
     assert files.read_json(first.folder / "run.json")["merge"] == ["a", "b"]
 
 
+def test_a_data_set_that_gets_another_cache_is_announced(tmp_path, capsys):
+    one, two = (start(tmp_path, "--data", str(tmp_path / name / "cells")) for name in ("a", "b"))
+    assert one.with_cache("1") == one
+    capsys.readouterr()
+    assert two.with_cache("2").cache == tmp_path / "data" / "cache" / "cells-2"
+    text = capsys.readouterr().out
+    assert str(tmp_path / "b" / "cells") in text and "cells-2" in text
+
+
 def test_data_are_simulated_by_the_preset_or_by_an_earlier_run(tmp_path):
     raw = tmp_path / "raw"
     assert start(tmp_path).is_simulated and start(tmp_path).data_name == "simulated cells"

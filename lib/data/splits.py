@@ -137,6 +137,12 @@ def make_split(ids: list[str], truth_NC: np.ndarray, settings: Split) -> pd.Data
     return pd.DataFrame({"id": ids, "subset": subset_N, "fold": fold_N})
 
 
+def describe(split: pd.DataFrame) -> str:
+    """Return the number of samples in every subset, for the console; takes what `make_split` returns."""
+    counts = split["subset"].value_counts().reindex(SUBSETS).dropna().astype(int)
+    return "split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
 def count_classes(truth_NC: np.ndarray, split: pd.DataFrame) -> pd.DataFrame:
     """Count the samples of every class in every subset that has samples.
 

@@ -212,9 +212,9 @@ def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> list
     files.write_json(folder / SOURCE_FILE, {"folder": str(source)})
 
     def build(chosen: list[str]) -> list[kaggle.BadImage]:
-        # forced, since the folder may hold other images than before
-        options = (sizes, data.shard_rows, run.workers, True, data.projection)
-        return cache.build(source.parent, folder, source.name, chosen, *options)
+        # the folder may hold other images than before
+        how = dict(workers=run.workers, replace_others=True, projection=data.projection)
+        return cache.build(source.parent, folder, source.name, chosen, sizes, data.shard_rows, **how)
 
     bad = build(ids)
     kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images, {source.name: ids})

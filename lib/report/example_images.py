@@ -114,7 +114,7 @@ def draw_examples(report: RunReport, predictor: str) -> None:
     if outputs[0].exists():
         listed = ExampleList.read(folder, report.data.classes, SCRIPT)
         outputs += [folder / image.file for image in listed.images]
-    array = ShardedArray(cached)
+    array = ShardedArray(cached, report.data.index.train_ids)
     run.once(
         "05_submit examples",
         lambda _step: _draw_selected(report, predictor, network, array),

@@ -282,21 +282,22 @@ def _commands(run: Run) -> list[str]:
     folder, own = run.folder, Invocation.read(run.folder)
     members = own.merge
     if not members:
-        return [shlex.join(["bash", "run_all.sh", *_options(own, folder.name)])]
+        return [shlex.join(["bash", "run_all.sh", *_options(own, folder)])]
     others = {name: Invocation.read(folder.parent / name) for name in members}
     return [
         *(
-            shlex.join(["bash", "run_all.sh", "--to", "03", *_options(other, name)])
+            shlex.join(["bash", "run_all.sh", "--to", "03", *_options(other, folder.with_name(name))])
             for name, other in others.items()
         ),
-        shlex.join(["python", "04_threshold.py", *_options(own, folder.name), "--merge", *members]),
+        shlex.join(["python", "04_threshold.py", *_options(own, folder), "--merge", *members]),
         shlex.join(["python", "05_submit.py", "--run", folder.name]),
     ]
 
 
-def _options(invocation: Invocation, run: str) -> list[str]:
-    words = ["--preset", invocation.preset, "--run", run]
-    words += ["--data", invocation.data] if invocation.data else []
+def _options(invocation: Invocation, folder: Path) -> list[str]:
+    words = ["--preset", invocation.preset, "--run", folder.name]
+    # a folder within the one of --work, which holds outputs/<run>, is relative to that
+    words += ["--data", str(folder.parent.parent / invocation.data)] if invocation.data else []
     return words + (["--set", *invocation.set] if invocation.set else [])
 
 
