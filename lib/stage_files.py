@@ -194,4 +194,6 @@ def _read_array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
 
 
 def _missing(path: Path, script: str) -> UserError:
-    return UserError(f"{path} is missing: run {f'`python {script}`' if script else 'all stages'} first")
+    if not script:
+        return UserError(f"{path} is missing: run all stages first")
+    return UserError(f"{path} is missing: run `python {script}` first")

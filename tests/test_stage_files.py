@@ -304,7 +304,7 @@ ADVISED = (
 
 @pytest.mark.slow
 def test_the_advice_restores_the_run(smoke_copy, monkeypatch):
-    """Damage a file, do what the message says, and call all stages in the end: the run is as before."""
+    """Damage one file after another, and do what the message says; in the end the run is as before."""
     monkeypatch.setattr(Figure, "savefig", save_one_pixel)
     files = {path: script for path, script in find(smoke_copy).items() if is_advised(path, smoke_copy)}
     files[smoke_copy / RUN / "networks/baseline/weights.safetensors"] = "predict"

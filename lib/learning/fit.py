@@ -280,8 +280,8 @@ def _resume(state: TrainState, path: Path, identity: str) -> None:
 def _check_saved(content: dict[str, Any], state: TrainState) -> None:
     """Raise a `ValueError` where a saved state cannot be that of this training."""
     difference = models.find_difference(state.model.state_dict(), content["model"])
-    if difference or not models.is_finite(content["model"]):
-        raise ValueError(difference or "its weights are not finite")
+    if difference:
+        raise ValueError(difference)
     epochs, batches = state.settings.epochs, len(state.sampler.sizes)
     for name, highest in (("epoch", epochs), ("batch", batches), ("schedule", epochs * batches)):
         if not 0 <= content[name] <= highest:

@@ -107,10 +107,17 @@ def build(
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write a state dict as safetensors, completely or not at all."""
+    """Write a state dict as safetensors, completely or not at all.
+
+    A value that is not finite is written as 0: in a network whose loss is finite it has no effect. Where a
+    kernel covers the whole of a tiny image, torch's bfloat16 convolutions on CPUs leave the gradients of
+    weights that only meet padding undefined.
+    """
+    written = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if not is_finite(written):
+        written = {name: tensor.nan_to_num(0, 0, 0) for name, tensor in written.items()}
     with files.write_atomic(path) as part:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-        part.write_bytes(save(tensors))  # `save_file` hides the system's error, for example of a full disk
+        part.write_bytes(save(written))  # `save_file` hides the system's error, for example of a full disk
 
 
 def load_weights(path: Path, script: str = "02_train_cnn.py") -> dict[str, torch.Tensor]:

@@ -124,7 +124,8 @@ def test_an_added_feature_is_measured(built, tmp_path, monkeypatch):
 
 def test_ids_are_text_and_empty_fields_undefined(tmp_path):
     ids = ["NA", "null", "nan", "None", "001", "1e5", "inf", "True", "#N/A", " a"]
-    (tmp_path / "f.csv").write_text("id,compactness\n" + "".join(f"{sample},\n" for sample in ids))
+    lines = [f"{sample}{',' * len(TEN)}\n" for sample in ids]
+    (tmp_path / "f.csv").write_text(",".join(["id", *TEN]) + "\n" + "".join(lines))
     table = feature_table.read(tmp_path / "f.csv", SampleIndex([], [], ids))
     assert list(table.index) == ids and table["compactness"].isna().all()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lib.config import Network
 from lib.data.run_data import RunData
@@ -266,7 +267,7 @@ def test_edited_weights_are_one_line(trained, tmp_path, change):
     }[change]
     if change == "missing":
         del weights[name]
-    models.save_weights(path, weights)
+    save_file(weights, path)
     with pytest.raises(UserError, match=r"is damaged .*run `python 02_train_cnn.py`") as error:
         models.load(folder)
     expected = {"nan": "finite", "extra": "more"}.get(change, name)
@@ -281,6 +282,13 @@ def test_weights_of_another_network_are_one_line(trained, tmp_path):
     ) as error:
         models.load(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+def test_weights_that_have_no_effect_are_written_as_0(tmp_path):
+    path, undefined = tmp_path / "weights.safetensors", torch.tensor([1.0, torch.nan, torch.inf, -2.5])
+    models.save_weights(path, {"a": undefined, "b": torch.tensor([7])})
+    assert models.load_weights(path)["a"].tolist() == [1.0, 0.0, 0.0, -2.5]
+    assert models.load_weights(path)["b"].tolist() == [7]
 
 
 def test_weights_are_written_completely_or_not_at_all(tmp_path, monkeypatch):
