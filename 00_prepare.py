@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     run = cli.start(parser, argv)
     with run.lock():
-        run, index = read_tables(run)
-        bad_ids, arrays = prepare_images(run, index)
+        run, index, bad_ids, arrays = prepare_images(run)
         images = {array.folder.name: array.fingerprint() for array in arrays.values()}
         done = run.once(
             "00_prepare",
@@ -33,26 +32,19 @@ def main(argv: list[str] | None = None) -> None:
     info(f"split and figures in {run.folder}" + " are up to date" * (not done))
 
 
-def read_tables(run: Run) -> tuple:
-    """Simulate where needed, and read the tables; return the run with its data set's cache, and the index."""
+def prepare_images(run: Run) -> tuple:
+    """Simulate, decode and cache; return the run with its cache, the index, unusable ids, and arrays."""
     from lib.data import cache, kaggle, sample_index  # these and their packages take seconds
     from lib.simulation import dataset
-
-    if run.generates_data:
-        with run.backend():
-            dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
-    labels, test_ids = kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
-    index = sample_index.SampleIndex(*labels, test_ids)
-    return run.with_cache(cache.fingerprint(run.source, index)), index
-
-
-def prepare_images(run: Run, index) -> tuple:
-    """Decode and cache the images; return the ids of those that are unusable, and the arrays by size."""
-    from lib.data import cache, kaggle, sample_index
 
     data, bad = run.config.data, []
     sizes = () if run.options.labels_only else data.sizes
     with run.backend():
+        if run.generates_data:
+            dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
+        labels, test_ids = kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
+        index = sample_index.SampleIndex(*labels, test_ids)
+        run = run.with_cache(cache.fingerprint(run.source, index))
         for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
             how = (sizes, data.shard_rows, run.workers, run.force)
             bad += cache.build(run.source, run.cache, subset, ids, *how)
@@ -60,7 +52,7 @@ def prepare_images(run: Run, index) -> tuple:
     kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images)
     info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
     arrays = {size: cache.ShardedArray(run.array("train", size), index.train_ids) for size in sizes}
-    return {image.id for image in bad}, arrays
+    return run, index, {image.id for image in bad}, arrays
 
 
 def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:

@@ -58,7 +58,7 @@ class Run:
         source = datasets.portable(self.source, caches.parent.parent)
         cache = datasets.claim_cache(caches, self.cache.name, source, fingerprint)
         if cache != self.cache:
-            info(f"the data set in {self.source} is not that of {self.cache}: using {cache}")
+            info(f"the cache of the data set in {self.source} is {cache}")
         return replace(self, cache=cache)
 
     def selected(self, names: Iterable[str]) -> list[str]:
