@@ -187,6 +187,7 @@ def copied(finished: Run, tmp_path: Path) -> Run:
     shutil.copytree(finished.folder, tmp_path / "outputs" / finished.folder.name)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cache").symlink_to(finished.cache.parent)
+    (tmp_path / finished.source.name).symlink_to(finished.source)
     return start("--work", tmp_path, "--run", finished.folder.name)
 
 
