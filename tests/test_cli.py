@@ -245,7 +245,9 @@ def test_a_stage_states_what_it_does_and_how_long_it_took(smoke):
 def test_quiet_stages_print_nothing_but_the_last_line(smoke_copy):
     for script in STAGES:
         done = run_script(script, "--preset", "smoke", "--work", smoke_copy, "--quiet", "--workers", "1")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        # smoke has too few samples for a plausible result, which is a warning
+        assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
         lines = done.stdout.splitlines()
         assert len(lines) == (script == "05_submit") and (not lines or lines[0].startswith("submission: "))
 
@@ -254,6 +256,7 @@ def test_quiet_stages_are_quiet_while_they_train_too(raw, tmp_path, capsys, no_f
     options = ("--preset", "smoke", "--data", raw, "--work", tmp_path, "--quiet", *TINY)
     call("00_prepare", *options)
     call("02_train_cnn", *options, "hierarchy.train=none", "--network", "baseline")
-    assert capsys.readouterr() == ("", "")
+    output = capsys.readouterr()
+    assert output.out == "" and all(line.startswith("warning: only") for line in output.err.splitlines())
     assert (tmp_path / "outputs" / "smoke" / "networks" / "baseline" / "weights.safetensors").exists()
     assert files.read_json(tmp_path / "outputs" / "smoke" / "run.json")["preset"] == "smoke"
