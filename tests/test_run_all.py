@@ -1,5 +1,6 @@
 """run_all.sh and run_tests.sh, with stages that only print their arguments."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -185,11 +186,22 @@ def interrupt(project: Path, send: Callable[[int], None]) -> tuple[int, list[str
     command = ["bash", str(project / "run_all.sh")]
     variables = os.environ | {"VIRTUAL_ENV": str(project / "env")}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, env=variables, start_new_session=True, **streams) as process:
+    options = {"start_new_session": True, "preexec_fn": heed_signals}
+    with subprocess.Popen(command, env=variables, **streams, **options) as process:
         assert process.stdout.readline() == "started\n"
         send(process.pid)
-        out, _ = process.communicate(timeout=20)
+        try:
+            out, _ = process.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, out.splitlines()
+
+
+def heed_signals() -> None:
+    """Reset signals: where the tests run in the background they are ignored, and bash could not trap them."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

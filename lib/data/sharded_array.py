@@ -106,14 +106,17 @@ class ShardedArray:
         dict of list of 4 float
             ``mean`` and ``std`` in grey levels 0-255, channel order R G B Y.
         """
-        metadata = self._metadata()
-        mean_NK, std_NK = (
-            np.concatenate([shard[key] for shard in metadata])[rows] for key in ("mean", "std")
-        )
+        mean_NK, std_NK = (moment_NK[rows] for moment_NK in self.moments())
         mean_K = mean_NK.mean(axis=0)
         # all images have the same number of pixels, so the overall mean square is the mean of theirs
         variance_K = (std_NK**2 + mean_NK**2).mean(axis=0) - mean_K**2
         return {"mean": mean_K.round(4).tolist(), "std": np.sqrt(variance_K).round(4).tolist()}
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of each image, shape (N, 4), grey levels 0-255, R G B Y."""
+        shards = self._metadata()
+        mean_NK, std_NK = (np.concatenate([shard[key] for shard in shards]) for key in ("mean", "std"))
+        return mean_NK, std_NK
 
     def _rows(self, number: int) -> range:
         start = number * self.shard_rows
@@ -166,6 +169,7 @@ def read_manifest(manifest: Path) -> tuple[int, int, int, str] | None:
         content = files.read_json(manifest)
         settings, ids, _ = content["settings"], content["inputs"]["list of ids"], content["finished"]
         rows, size, shard_rows = (settings.pop(key) for key in ("rows", "size", "data.shard_rows"))
+        settings.pop("data.projection", None)  # of some arrays only
     except (UserError, KeyError, TypeError, AttributeError):
         return None
     whole = all(type(number) is int for number in (rows, size, shard_rows)) and rows >= 0 < size
