@@ -1,6 +1,7 @@
 """One function applied to many tasks, in several processes or on a Dask cluster, with one progress bar."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,6 +82,7 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
 
 
 def _counted(function: Callable, task: Any, parent: int) -> tuple[int, Any]:
-    if os.getppid() == parent:  # a process of the pool; a worker of a cluster has another parent
+    # a process of the pool; a cluster's worker has another parent, or works in a thread
+    if os.getppid() == parent and threading.current_thread() is threading.main_thread():
         signals.follow(parent)
     return (len(task) if hasattr(task, "__len__") else 1), function(task)

@@ -246,12 +246,10 @@ def test_two_data_sets_of_one_name_share_nothing(tmp_path):
     call("00_prepare", *elsewhere)
     assert index.read_bytes() == before
     assert len(pd.read_csv(tmp_path / "data" / "cache" / "raw-2" / "index.csv")) == 35
-    # the tables of the first data set are replaced, and its arrays are not those of the index any longer
+    # the tables of the first data set are replaced, and its split is not one of the index any longer
     (tmp_path / "raw" / "train.csv").write_text((other / "train.csv").read_text() + "a30,0\n")
     call("00_prepare", *options[:6], "--labels-only", "--run", "labels")
-    with pytest.raises(
-        UserError, match=r"train_16 has other samples than index.csv: run `python 00_prepare.py`"
-    ):
+    with pytest.raises(UserError, match=r"split.csv is damaged .* of index.csv\): .*`python 00_prepare.py`"):
         call("02_train_cnn", *options)
     with pytest.raises(UserError, match=r"rows=40, not 31.*--force replaces it"):
         call("00_prepare", *options)

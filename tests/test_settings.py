@@ -21,12 +21,13 @@ ALL = {
 WITH_CHOICES = [path for path, item in ALL.items() if item.metadata["choices"]]
 # modules that dispatch on a setting with choices
 HANDLED_IN = {
+    "data.projection": ["data/image_files"],
     "features.denoise": ["features/biological"],
     "features.columns": ["features/table"],
     "network.kind": ["config"],
-    "network.channels": ["learning/models"],
+    "network.channels": ["config"],
     "network.normalisation": ["learning/models"],
-    "network.fourth_channel": ["learning/models"],
+    "network.fourth_channel": ["learning/backbones"],
     "network.features": ["config", "features/table"],
     "network.feature_scaling": ["learning/fusion"],
     "network.feature_weights": ["learning/fusion"],
@@ -42,7 +43,7 @@ HANDLED_IN = {
     "hierarchy.other": ["hierarchy/combination"],
     "threshold.method": ["evaluation/thresholds"],
     "threshold.calibration": ["evaluation/thresholds"],
-    "ensemble.method": ["evaluation/ensemble"],
+    "ensemble.method": ["evaluation/ensemble", "evaluation/predictions"],
 }
 
 

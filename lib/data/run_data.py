@@ -228,8 +228,13 @@ def write_statistics(
     files.write_json(path, {"classes": classes.tolist(), "channels": by_size})
 
 
-def read_channel_statistics(path: Path, size: int, folds: int) -> list[dict[str, list[float]]]:
-    """Read the channel statistics of a size from ``statistics.json``; `folds` is 1 in a single split.
+def read_channel_statistics(path: Path, size: int, folds: int | None = None) -> list[dict[str, list[float]]]:
+    """Read the channel statistics of a size from ``statistics.json``.
+
+    Parameters
+    ----------
+    folds : int or None
+        Number of folds that there must be, 1 in a single split; None: any.
 
     Returns
     -------
@@ -247,6 +252,6 @@ def read_channel_statistics(path: Path, size: int, folds: int) -> list[dict[str,
             f"{path} has the sizes {', '.join(channels)}, not {size}: "
             f"run `python 00_prepare.py` with data.sizes={size} for a run of another name (--run NAME)"
         )
-    if len(channels[str(size)]) != folds:
+    if folds not in (None, len(channels[str(size)])):
         raise files.damaged(path, f"it has {len(channels[str(size)])} folds, the split has {folds}", SCRIPT)
     return [asdict(statistics) for statistics in channels[str(size)]]

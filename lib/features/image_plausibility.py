@@ -13,8 +13,9 @@ import pandas as pd
 
 from lib import parallel
 from lib.console import Progress, warn
-from lib.data import cache, opencv
-from lib.data.cache import ShardedArray
+from lib.data import opencv
+from lib.data.sharded_array import ShardedArray
+from lib.data.shards import resize
 from lib.features.segmentation import segment
 from lib.labels import CHANNELS
 
@@ -123,7 +124,7 @@ def _check_nuclei(image_HWK: np.ndarray) -> list[Finding]:
     if mean < VISIBLE[0] or std < VISIBLE[1]:
         return []
     if len(image_HWK) > SIZE:
-        image_HWK = cache.resize(image_HWK, SIZE)
+        image_HWK = resize(image_HWK, SIZE)
     compact = {
         name: compactness(channel_HW) for name, channel_HW in zip(CHANNELS, cv2.split(image_HWK), strict=True)
     }

@@ -111,16 +111,6 @@ def test_pages_are_projected_on_request(raw, tmp_path):
     assert (cache.ShardedArray(folder / "train_16")[2][..., 0] == 90).all()
 
 
-def test_statistics_are_those_of_all_pixels(raw, tmp_path):
-    build(raw, tmp_path, sizes=(20,))
-    array = cache.ShardedArray(tmp_path / "train_20")
-    rows = np.array([1, 5, 18])
-    pixels = np.concatenate([array[row].reshape(-1, 4) for row in rows]).astype(float)
-    statistics = array.channel_statistics(rows)
-    np.testing.assert_allclose(statistics["mean"], pixels.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(statistics["std"], pixels.std(axis=0), atol=1e-3)
-
-
 def test_other_settings_and_ids_are_not_mixed(raw, tmp_path):
     folder = tmp_path / "cache"
     build(raw, folder)

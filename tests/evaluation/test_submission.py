@@ -154,7 +154,8 @@ def test_samples_without_usable_images_get_the_most_frequent_class(tmp_path, cap
     submission.fill_unusable(decision_NC, index, bad_images)
     assert np.array_equal(decision_NC, DECISIONS)
     bad = [BadImage("train", "t3", "x", "y"), BadImage("test", "NA", "NA_red.png", "is missing")]
-    report_bad_images([*bad, BadImage("test", "=1+1", "=1+1_red.png", "is empty")], bad_images, tolerated=3)
+    samples = {"train": ["t3", "b"], "test": index.test_ids}
+    report_bad_images([*bad, BadImage("test", "=1+1", "=1+1_red.png", "is empty")], bad_images, 3, samples)
     submission.fill_unusable(decision_NC, index, bad_images)
     assert [np.flatnonzero(decision_C).tolist() for decision_C in decision_NC] == [[0, 25], [4], [4]]
     warning = capsys.readouterr().err

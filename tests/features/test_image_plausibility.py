@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data import cache, kaggle
+from lib.data import kaggle
+from lib.data.shards import resize
 from lib.features import image_plausibility
 from lib.features.image_plausibility import check_image, compactness
 from lib.labels import CHANNELS
@@ -26,7 +27,7 @@ def cell_image(size: int = 256) -> np.ndarray:
             cv2.circle(green, ((x + far[0]) // 2, (y + far[1]) // 2), 2, 200, -1)
             cv2.ellipse(yellow, (x, y), (30, 40), np.degrees(angle), 0, 70, 120, 2)
     image_HWK = cv2.GaussianBlur(np.stack([red, green, blue, yellow], axis=-1), (3, 3), 0)
-    return cache.resize(image_HWK, size)
+    return resize(image_HWK, size)
 
 
 def problems(image_HWK: np.ndarray) -> list[tuple[str, str]]:
@@ -127,7 +128,7 @@ def test_real_samples_have_no_findings_and_swapped_ones_do():
     ids = [
         (subset, sample) for subset in ("train", "test") for sample in kaggle.list_samples(folder / subset)
     ]
-    images = [cache.resize(kaggle.read_image(folder, *one), 128) for one in ids[::2]]
+    images = [resize(kaggle.read_image(folder, *one), 128) for one in ids[::2]]
     pixels_K = np.concatenate([image_HWK.reshape(-1, 4) for image_HWK in images]).astype(np.float32)
     statistics = {"mean": pixels_K.mean(axis=0).tolist(), "std": pixels_K.std(axis=0).tolist()}
     assert not any(check_image(image_HWK, statistics) for image_HWK in images)
