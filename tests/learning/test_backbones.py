@@ -74,7 +74,7 @@ def test_a_name_may_have_a_tag_with_and_without_pretrained_weights(hub):
 
 def test_a_network_with_a_tag_is_loaded_from_its_folder(tmp_path):
     first = network(with_settings(architecture="test_resnet.r160_in1k"))
-    models.save_spec(tmp_path, first.spec)
+    first.spec.write(tmp_path)
     models.save_weights(tmp_path / "weights.safetensors", first.state_dict())
     assert torch.equal(models.load(tmp_path).backbone.fc.weight, first.backbone.fc.weight)
 

@@ -47,7 +47,7 @@ def downloaded(original, tmp_path):
 
 def save(model, folder):
     """Save a network of this project in a folder."""
-    models.save_spec(folder, model.spec)
+    model.spec.write(folder)
     models.save_weights(folder / "weights.safetensors", model.state_dict())
     return folder
 
@@ -222,7 +222,7 @@ def test_its_normalisation_is_not_taken(tmp_path):
 @pytest.mark.parametrize("form", ["features", "heads"])
 def test_networks_with_and_without_features_or_heads_start_from_each_other(tmp_path, form):
     table = pd.DataFrame({"a": [0.0, 1.0]})
-    more = {"features": {"features": table}, "heads": {"heads": [[0], [1, 2]]}}[form]
+    more = {"features": {"features": table}, "heads": {"outputs": 5, "heads": [[0], [1, 2]]}}[form]
     plain, other = network(RESNET), network(RESNET, **more)
     from_plain = start_from(save(plain, tmp_path / "plain"), **more)
     from_other = start_from(save(other, tmp_path / "other"))
