@@ -18,6 +18,8 @@ def main(argv: list[str] | None = None) -> None:
         "--labels-only", action="store_true", help="without images: only the split, for external predictions"
     )
     run = cli.start(parser, argv)
+    from lib.data import sample_groups  # this and the following take seconds to import
+
     with run.lock():
         run, index, bad_ids, arrays = prepare_images(run)
         images = {array.folder.name: array.fingerprint() for array in arrays.values()}
@@ -25,8 +27,8 @@ def main(argv: list[str] | None = None) -> None:
             "00_prepare",
             lambda _step: split_samples(run, index, bad_ids, arrays),
             settings=["split"],
-            inputs=files.fingerprints(run.index) | images,
-            outputs=[run.split, run.statistics],
+            inputs=files.fingerprints(run.index, *sample_groups.sources(run)) | images,
+            outputs=[run.sample_groups, run.split, run.statistics],
         )
         run.save_invocation()
     info(f"split and figures in {run.folder}" + " are up to date" * (not done))
@@ -34,37 +36,33 @@ def main(argv: list[str] | None = None) -> None:
 
 def prepare_images(run: Run) -> tuple:
     """Simulate, decode and cache; return the run with its cache, the index, unusable ids, and arrays."""
-    from lib.data import cache, kaggle, sample_index  # these and their packages take seconds
+    from lib.data import cache, duplicates, kaggle, sample_index
     from lib.simulation import dataset
 
-    data, bad = run.config.data, []
-    sizes = () if run.options.labels_only else data.sizes
+    sizes, bad_ids = () if run.options.labels_only else run.config.data.sizes, set()
     with run.backend():
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
         index = kaggle.read_tables(run.source)
         run = run.with_cache(cache.fingerprint(run.source, index))
-        subsets = {"train": index.train_ids, "test": index.test_ids} if sizes else {}
-        for subset, ids in subsets.items():
-            kaggle.require_images(run.source, subset, ids)
-        for subset, ids in subsets.items():
-            how = dict(workers=run.workers, force=run.force, projection=data.projection)
-            bad += cache.build(run.source, run.cache, subset, ids, sizes, data.shard_rows, **how)
+        if sizes:
+            bad_ids = cache.build_dataset(run, index)
+            duplicates.find_in_dataset(run, index)
     sample_index.write_index(run.index, index)
-    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images, subsets)
     info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
     arrays = {size: cache.ShardedArray(run.array("train", size), index.train_ids) for size in sizes}
-    return run, index, {image.id for image in bad}, arrays
+    return run, index, bad_ids, arrays
 
 
 def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
     """Write the split and the channel statistics of its training samples; draw the data."""
-    from lib.data import run_data, splits
+    from lib.data import run_data, sample_groups, splits
     from lib.report import data_checks, data_figures
 
+    group_N = sample_groups.write(run, index)
     classes, rows = splits.select_samples(index, bad_ids, run.config.split)
     ids = [index.train_ids[row] for row in rows]
-    split = splits.make_split(ids, index.truth_NC[rows], run.config.split)
+    split = splits.make_split(ids, index.truth_NC[rows], run.config.split, group_N[rows])
     files.write_text(run.split, split.to_csv(index=False))
     _, folds = run_data.read_split(run.split, index)
     channels = {

@@ -62,6 +62,7 @@ class Data(Section):
 
     sizes: tuple[int, ...] = setting((512,), "sides of the cached arrays in pixels", low=16, high=4096)
     shard_rows: int = setting(256, "samples per file of the cache, the unit of work", low=1)
+    groups: str = setting("", "CSV file (id,group) of samples that are related, for example by antibody")
     max_bad_images: int = setting(
         0, "samples with a missing or damaged image to tolerate; they are left out", low=0
     )
@@ -81,6 +82,23 @@ class Split(Section):
     folds: int = setting(1, "number of cross-validation folds; 1: a single split", low=1, high=50)
     rare_class_minimum: float = setting(
         0.0, "leave out samples with a class rarer than this share (Hoogenboom: 0.01)", low=0, high=0.5
+    )
+    by: str = setting(
+        "group",
+        "what is assigned: groups of related samples (an antibody's, and duplicates), or single samples",
+        ("group", "sample"),
+    )
+    method: str = setting(
+        "stratified", "how it is assigned: each class keeps its share, or at random", ("stratified", "random")
+    )
+    siblings: float = setting(
+        0.03,
+        "share of samples kept from training whose group is trained on; with split.by=group",
+        low=0,
+        high=0.5,
+    )
+    strata: str = setting(
+        "", "CSV file (id and one other column, for example the side of the original) to weight scores by"
     )
     seed: int = seed_setting(0, "seed of the split")
 
@@ -282,6 +300,11 @@ class Threshold(Section):
         "training",
         "of the classes, for frequency and expected_f1: training, estimated (on the set they are applied "
         "to), or a CSV file with the columns class,frequency",
+    )
+    weights: str = setting(
+        "none",
+        "of validation samples: equal, or those of split.strata, which give them the test set's mixture",
+        ("none", "strata"),
     )
     max_labels: int = setting(
         0, "most labels per sample, those furthest above their thresholds; 0: no limit", low=0

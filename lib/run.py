@@ -140,6 +140,11 @@ class Run:
         return self.folder / "split.csv"
 
     @property
+    def sample_groups(self) -> Path:
+        """Table of the group of every sample."""
+        return self.folder / "sample_groups.csv"
+
+    @property
     def statistics(self) -> Path:
         """Classes of the run, and channel statistics."""
         return self.folder / "statistics.json"
@@ -148,6 +153,11 @@ class Run:
     def bad_images(self) -> Path:
         """Table of unusable images, if there are any."""
         return self.cache / "bad_images.csv"
+
+    @property
+    def duplicates(self) -> Path:
+        """Table of pairs of duplicate images."""
+        return self.cache / "duplicates.csv"
 
     def array(self, subset: str, size: int) -> Path:
         """Folder of the cached array of ``train`` or ``test``."""

@@ -186,7 +186,7 @@ def test_features_are_computed_on_the_largest_arrays_unless_a_size_is_set():
 
 def test_a_section_is_given_with_its_name():
     assert make(split=Split(seed=4)).section("split")["split.seed"] == 4
-    names = ("sizes", "shard_rows", "max_bad_images", "projection")
+    names = ("sizes", "shard_rows", "groups", "max_bad_images", "projection")
     assert set(make().section("data")) == {f"data.{name}" for name in names}
 
 

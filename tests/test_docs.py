@@ -284,6 +284,7 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     for path in sorted((smoke / "data" / "smoke" / "test").iterdir())[:8]:  # two samples of four channels
         shutil.copy(path, folder / "my_cells")
     write_scores(run / "predictions" / "baseline", folder)
+    (folder / "groups.csv").write_text("id,group\n")
     with pytest.MonkeyPatch.context() as patch, blank_figures():
         patch.chdir(folder)
         yield folder
@@ -291,17 +292,15 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 def write_scores(predictor: Path, folder: Path) -> None:
     """Write a predictor's probabilities as external scores, in the files that the commands name."""
-    tables = {
-        subset: predictions.load(predictor / f"{subset}.npz")
-        for subset in ("train", "validation", "holdout", "test")
-    }
+    tables = {path.stem: predictions.load(path) for path in predictor.glob("*.npz")}
     scores = {
         subset: pd.DataFrame(table.probabilities_NC, pd.Index(table.ids, name="id"), CLASSES)
         for subset, table in tables.items()
     }
-    pd.concat([scores["validation"], scores["holdout"]]).to_csv(folder / "validation.csv")
-    pd.concat([scores["train"], scores["validation"], scores["holdout"]]).to_csv(folder / "labelled.csv")
-    scores["test"].to_csv(folder / "test.csv")
+    scores.pop("test").to_csv(folder / "test.csv")
+    pd.concat(scores.values()).to_csv(folder / "labelled.csv")
+    scores.pop("train")
+    pd.concat(scores.values()).to_csv(folder / "validation.csv")
     np.save(folder / "test.npy", tables["test"].probabilities_NC)
 
 

@@ -23,6 +23,8 @@ WITH_CHOICES = [path for path, item in ALL.items() if item.metadata["choices"] a
 # modules that dispatch on a setting with choices
 HANDLED_IN = {
     "data.projection": ["data/image_files"],
+    "split.by": ["data/splits"],
+    "split.method": ["data/splits"],
     "features.denoise": ["features/biological"],
     "features.columns": ["features/table"],
     "network.kind": ["config"],
@@ -43,6 +45,7 @@ HANDLED_IN = {
     "hierarchy.other": ["hierarchy/combination"],
     "threshold.method": ["evaluation/thresholds"],
     "threshold.calibration": ["evaluation/thresholds"],
+    "threshold.weights": ["evaluation/predictor_scores"],
     "ensemble.method": ["evaluation/ensemble", "evaluation/predictions"],
 }
 

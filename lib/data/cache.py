@@ -14,12 +14,13 @@ from pathlib import Path
 
 from lib import files, parallel
 from lib.console import Progress, format_bytes, info
-from lib.data import array_locks, sharded_array, shards
+from lib.data import array_locks, kaggle, sharded_array, shards
 from lib.data.kaggle import BadImage
 from lib.data.sample_index import SampleIndex
 from lib.data.sharded_array import ShardedArray
 from lib.data.shards import Shard
 from lib.errors import UserError
+from lib.run import Run
 from lib.steps import Step
 
 SMALLER_SIZES = (384, 256, 224, 128, 64)  # suggested where the disk is too small
@@ -42,6 +43,29 @@ def fingerprint(source: Path, index: SampleIndex) -> str:
         shard = Shard(source, subset, tuple(some), 0, {})
         content += [shard.images(sample) for sample in some]
     return files.fingerprint(content)
+
+
+def build_dataset(run: Run, index: SampleIndex) -> set[str]:
+    """Cache the images of a run's data set at all sizes, and list the bad ones.
+
+    Returns
+    -------
+    set of str
+        Ids of the samples that have no usable image.
+
+    Raises
+    ------
+    UserError
+        As `build`; or if a folder contains none of its images, or there are too many bad ones.
+    """
+    data, bad = run.config.data, []
+    for subset, ids in index.ids.items():
+        kaggle.require_images(run.source, subset, ids)
+    for subset, ids in index.ids.items():
+        how = dict(workers=run.workers, force=run.force, projection=data.projection)
+        bad += build(run.source, run.cache, subset, ids, data.sizes, data.shard_rows, **how)
+    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images, index.ids)
+    return {image.id for image in bad}
 
 
 def build(

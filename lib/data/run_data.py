@@ -4,14 +4,14 @@
 channels, by size, for the training rows of every fold) lie in the run's folder; stage 00 writes them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib import files, location_groups
-from lib.data import sample_index
+from lib.data import sample_groups, sample_index, strata
 from lib.data.sample_index import SUBSETS, SampleIndex
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES
@@ -62,6 +62,11 @@ class RunData:
         The class numbers that the run keeps.
     groups : dict of tuple of int
         Class numbers by location group, all 28.
+    sample_group_N : ndarray of shape (N,), int
+        Group of related samples of every labelled sample. Default: each its own.
+    weights : dict of ndarray of float
+        By labelled subset, weights that give its samples the mixture of strata of the test set; empty where
+        no strata are known.
     """
 
     index: SampleIndex
@@ -69,6 +74,12 @@ class RunData:
     folds: tuple[Fold, ...]
     classes: list[int]
     groups: LocationGroups
+    sample_group_N: np.ndarray | None = None
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.sample_group_N is None:
+            object.__setattr__(self, "sample_group_N", np.arange(len(self.index.train_ids)))
 
     @classmethod
     def read(cls, run: Run, index: SampleIndex | None = None) -> "RunData":
@@ -77,13 +88,22 @@ class RunData:
         Parameters
         ----------
         index : SampleIndex or None
-            Default: the run's own.
+            The run's labelled samples, and others in place of its test set. Default: the run's own.
         """
+        weighted = bool(run.config.split.strata) and index is None
         index = index or sample_index.read_index(run.index)
         subsets, folds = read_split(run.split, index)
         classes = Statistics.read(run.statistics).classes
         groups = location_groups.read(run.config.hierarchy.grouping)
-        return cls(index, subsets, folds, classes, groups)
+        sample_group_N = sample_groups.read_sample_groups(run.sample_groups, index.train_ids)
+        weights = {}
+        if weighted:
+            stratum_N = strata.read_strata(Path(run.config.split.strata), index.train_ids + index.test_ids)
+            of_test_M = stratum_N[len(index.train_ids) :]
+            weights = {
+                name: strata.weights(stratum_N[rows], of_test_M, name) for name, rows in subsets.items()
+            }
+        return cls(index, subsets, folds, classes, groups, sample_group_N, weights)
 
     def rows(self, subset: str, fold: Fold | None = None) -> np.ndarray:
         """Return the rows of a labelled subset, or of ``test``, in the order in which it is predicted.
@@ -123,6 +143,11 @@ class RunData:
     def training_NC(self) -> np.ndarray:
         """Labels of the samples that networks are trained on, in any fold, shape (N, C), bool."""
         return self.truth_NC("train" if "train" in self.subsets else "validation")
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether some labelled samples are known to be related."""
+        return len(np.unique(self.sample_group_N)) < len(self.sample_group_N)
 
     @property
     def has_folds(self) -> bool:
@@ -165,7 +190,7 @@ def _check_split(split: pd.DataFrame, index: SampleIndex) -> tuple[np.ndarray, n
     with_folds = (fold_N >= 0).any()
     # with folds, the samples of the folds are those of the subset train, and none is of validation
     has_fold_N = (split["subset"] == "train") & with_folds
-    allowed = ("train", "holdout") if with_folds else SUBSETS
+    allowed = [name for name in SUBSETS if name != "validation" or not with_folds]
     for wrong_N, reason in (
         (row_N.isna(), "has an id that is not a labelled one of index.csv"),
         (split["id"].duplicated(), "repeats an id"),

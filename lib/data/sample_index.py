@@ -17,7 +17,7 @@ from lib.labels import parse_target, target_matrix
 from lib.stage_files import rewrite
 
 SCRIPT = "00_prepare.py"  # writes the index
-SUBSETS = ("train", "validation", "holdout")  # of the labelled samples
+SUBSETS = ("train", "validation", "holdout", "siblings")  # of the labelled samples
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class SampleIndex:
     train_ids: list[str]
     targets: list[tuple[int, ...]]
     test_ids: list[str]
+
+    @property
+    def ids(self) -> dict[str, list[str]]:
+        """Ids by folder of images: train and test."""
+        return {"train": self.train_ids, "test": self.test_ids}
 
     @cached_property
     def truth_NC(self) -> np.ndarray:

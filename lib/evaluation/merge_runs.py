@@ -10,7 +10,7 @@ from lib.evaluation.predictions import Predictor
 
 
 def start(runs: list[Path], folder: Path) -> None:
-    """Copy what stages 04 and 05 read besides predictions: ``split.csv`` and ``statistics.json``.
+    """Copy what stages 04 and 05 read besides predictions: split, groups of samples, and classes.
 
     Parameters
     ----------
@@ -40,6 +40,8 @@ def start(runs: list[Path], folder: Path) -> None:
             f"split.rare_class_minimum"
         )
     files.write_bytes(folder / "split.csv", first.read_bytes())
+    groups = files.require(runs[0] / "sample_groups.csv", "00_prepare.py")
+    files.write_bytes(folder / "sample_groups.csv", groups.read_bytes())
     files.write_json(folder / "statistics.json", {"classes": classes[0], "channels": {}})
 
 

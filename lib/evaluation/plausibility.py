@@ -62,7 +62,7 @@ def check_decisions(decision_NC: np.ndarray, training_NC: np.ndarray, max_labels
     share_C, usual_C = decision_NC.mean(axis=0), training_NC.mean(axis=0)
     frequent = np.flatnonzero((share_C >= FREQUENT) & (share_C > MAX_CLASS_RATIO * usual_C))
     if len(frequent):
-        found.append(f"{len(frequent)} classes in at least {FREQUENT:.0%} of the rows: {_names(frequent)}")
+        found.append(f"{_names(frequent)} in at least {FREQUENT:.0%} of the rows")
     return found
 
 

@@ -3,7 +3,7 @@
 ``predictions/<predictor>/`` holds ``predictor.json`` and a table for each subset, ``<subset>.npz``.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ REQUIRED = {  # by kind: the attributes that must not be empty
     "external": ("files",),
     "merged": ("runs",),
 }
+REPEATS = 4  # of a sample with weight 1, where weights are realised by repeating samples
 KINDS = tuple(REQUIRED)
 ROUTING = ("hard", "soft")
 METHODS = ("mean", "rank_mean", "weighted")
@@ -162,16 +163,30 @@ class LabelledPredictions:
     probabilities_NC : ndarray of shape (N, C), float, in [0, 1]
     allowed_NC : ndarray of shape (N, C), bool, or None
         Which labels a hierarchy's stage 1 admits, as `thresholds.final_decisions` takes it.
+    group_N : ndarray of shape (N,), int, or None
+        Group of related samples of each; None: all are independent.
+    weight_N : ndarray of shape (N,), float, or None
+        Weights that give the samples the mixture of the test set, with a mean of 1; None: not known.
     """
 
     truth_NC: np.ndarray
     probabilities_NC: np.ndarray
     allowed_NC: np.ndarray | None = None
+    group_N: np.ndarray | None = None
+    weight_N: np.ndarray | None = None
 
     def rows(self, rows: np.ndarray) -> "LabelledPredictions":
         """Return those of some samples, by row number or mask."""
-        allowed_NC = None if self.allowed_NC is None else self.allowed_NC[rows]
-        return LabelledPredictions(self.truth_NC[rows], self.probabilities_NC[rows], allowed_NC)
+        arrays = (getattr(self, item.name) for item in fields(self))
+        return LabelledPredictions(*(None if array is None else array[rows] for array in arrays))
+
+    def in_test_mixture(self) -> "LabelledPredictions":
+        """Return samples repeated in proportion to their weights, `REPEATS` times on average.
+
+        The fractions are carried over to the following samples, so that the sums are right.
+        """
+        ends_N = np.rint(np.cumsum(self.weight_N) * REPEATS).astype(int)
+        return self.rows(np.repeat(np.arange(len(ends_N)), np.diff(ends_N, prepend=0)))
 
 
 def from_outputs(ids: list[str], probabilities_NO: np.ndarray, classes: list[int] | None) -> PredictionTable:

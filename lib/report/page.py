@@ -17,7 +17,7 @@ from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
-from lib.report import example_selection, html, paper_tables
+from lib.report import example_selection, html, paper_tables, score_notes
 from lib.report.example_images import SCRIPT, ExampleList
 from lib.report.run_report import RunReport
 from lib.run import Invocation, Run
@@ -104,6 +104,9 @@ def write(report: RunReport, submission: Submission) -> None:
         report=report,
         submission=submission,
         summary=summary,
+        notes=score_notes.notes(
+            report, predictor_scores.read_summary(run.evaluation("predictors")), submission.predictor
+        ),
         by_class=_by_class(report, [row["predictor"] for row in summary]),
         thresholds=_thresholds(report, submission.predictor),
         confusions=_confusions(run.evaluation("confusions"))[:LISTED_CONFUSIONS],

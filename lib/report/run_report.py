@@ -87,6 +87,7 @@ class RunReport:
         """Return the files that decisions depend on besides the predictor's own."""
         external = self.settings.frequencies not in ("training", "estimated")
         paths = [Path(self.settings.frequencies)] if external else []
+        paths += [Path(self.run.config.split.strata)] if self.run.config.split.strata else []
         if self.settings.consistent:
             paths += [self.hierarchy.routing_table(subset) for subset in subsets]
         return paths
@@ -105,7 +106,9 @@ class RunReport:
             f"04_threshold {name}",
             lambda _step: self._evaluate(one),
             settings=["threshold"],
-            inputs=files.fingerprints(run.index, run.split, run.statistics, *one.tables.values(), *extra),
+            inputs=files.fingerprints(
+                run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
+            ),
             outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
             # an ensemble changes when a member is added
             rebuild=bool(run.options.add),
@@ -116,7 +119,9 @@ class RunReport:
         chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
         labelled = {name: one.labelled(name) for name in self.data.subsets if name in one.tables}
         applied = {name: one.per_sample(name, values) for name, values in chosen.items()}
-        per_class, summary = predictor_scores.evaluate(labelled, applied, self.settings, self.data.classes)
+        per_class, summary = predictor_scores.evaluate(
+            labelled, applied, self.settings, self.data.classes, self.data.index.truth_NC.mean(axis=0)
+        )
         probabilities = {"raw": one.raw_NC(subset), "calibrated": one.calibrated_NC(subset)}
         reliability = reliability_by_class(self.data.truth_NC(subset), probabilities, self.data.classes)
         files.write_json(one.thresholds_path, thresholds.as_table(chosen))

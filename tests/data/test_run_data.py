@@ -7,7 +7,7 @@ import pytest
 
 from lib import files
 from lib.config import Hierarchy, Split
-from lib.data import run_data, sample_index, splits
+from lib.data import run_data, sample_groups, sample_index, splits
 from lib.data.run_data import RunData
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
@@ -24,15 +24,19 @@ def write_split(folder, rows):
     return folder / "split.csv"
 
 
-def make_data(tmp_path, rows, classes=(0, 1, 5)):
-    """Read the data of a run from its files."""
+def make_data(tmp_path, rows, classes=(0, 1, 5), strata=""):
+    """Read the data of a run from its files; samples s1 and s2 are related."""
+    ids = INDEX.train_ids + INDEX.test_ids
+    groups = sample_groups.group_samples(ids, {"table": {"s1": "one", "s2": "one"}})
+    files.write_text(tmp_path / "sample_groups.csv", groups.to_csv(index=False))
     sample_index.write_index(tmp_path / "index.csv", INDEX)
     run_data.write_statistics(tmp_path / "statistics.json", np.array(classes), {})
     run = SimpleNamespace(
         index=tmp_path / "index.csv",
         split=write_split(tmp_path, rows),
         statistics=tmp_path / "statistics.json",
-        config=SimpleNamespace(hierarchy=Hierarchy(grouping="atlas")),
+        sample_groups=tmp_path / "sample_groups.csv",
+        config=SimpleNamespace(hierarchy=Hierarchy(grouping="atlas"), split=Split(strata=str(strata))),
     )
     return RunData.read(run)
 
@@ -97,6 +101,18 @@ def test_without_a_holdout_validation_is_evaluated(tmp_path):
     assert folded.evaluated_subset == "validation" and list(folded.subsets) == ["validation"]
 
 
+def test_groups_of_samples_and_weights_of_strata_are_those_of_the_index(tmp_path):
+    sides = [f"{sample},{2048 if sample in ('s1', 's7', 't0') else 3072}" for sample in
+             INDEX.train_ids + INDEX.test_ids]  # fmt: skip
+    files.write_text(tmp_path / "sides.csv", "\n".join(["id,side", *sides]) + "\n")
+    data = make_data(tmp_path, SINGLE, strata=tmp_path / "sides.csv")
+    assert data.sample_group_N.tolist() == [0, 1, 1, 2, 3, 4, 5, 6] and data.has_groups
+    # half of the test samples are small; of the training samples, two of three are
+    assert data.ids("train") == ["s1", "s5", "s7"]
+    assert data.weights["train"] == pytest.approx([0.75, 1.5, 0.75])
+    assert make_data(tmp_path, SINGLE).weights == {}
+
+
 @pytest.mark.parametrize("folds", [1, 4])
 def test_the_table_of_a_split_is_read_as_it_was_made(tmp_path, folds):
     random = np.random.default_rng(0)
@@ -145,6 +161,7 @@ def test_what_is_missing_names_the_stage_that_creates_it(tmp_path):
             index=tmp_path / "index.csv",
             split=tmp_path / "split.csv",
             statistics=tmp_path / "statistics.json",
+            config=SimpleNamespace(split=Split()),
         )
         RunData.read(run)
 
@@ -170,10 +187,12 @@ def test_an_index_may_be_passed_in_place_of_the_runs_own(tmp_path):
     other = SampleIndex(INDEX.train_ids, INDEX.targets, ["mine"])
     run = SimpleNamespace(
         index=tmp_path / "none.csv", split=tmp_path / "split.csv", statistics=tmp_path / "statistics.json",
-        config=SimpleNamespace(hierarchy=Hierarchy(grouping="two")),
+        sample_groups=tmp_path / "sample_groups.csv",
+        config=SimpleNamespace(hierarchy=Hierarchy(grouping="two"), split=Split(strata="none.csv")),
     )  # fmt: skip
     data = RunData.read(run, other)
     assert data.ids("test") == ["mine"] and data.ids("holdout") == ["s0", "s4"]
+    assert data.weights == {}, "the strata of other samples are unknown"
     assert list(data.groups) == ["Nucleus", "Cytoplasm & secretory"]
 
 

@@ -34,7 +34,7 @@ def test_few_training_samples_are_stated_with_the_classes():
         (labels(*[EVERY] * 12, *[[3]] * 12), ["14.50 labels per row", "1.50"]),
         (
             labels(*([3, 4, row % 28] for row in range(24))),
-            ["2 classes", "90%", f"{CLASSES[3]}, {CLASSES[4]}"],
+            [f"{CLASSES[3]}, {CLASSES[4]} in at least 90%"],
         ),
         (np.vstack([labels(*[[1, 2]] * 20), np.zeros((4, 28), bool)]), ["4 of 24 rows have no label"]),
     ],
