@@ -18,58 +18,59 @@ def main(argv: list[str] | None = None) -> None:
         "--labels-only", action="store_true", help="without images: only the split, for external predictions"
     )
     run = cli.start(parser, argv)
+    from lib.data import sample_groups  # this and the following take seconds to import
+
     with run.lock():
-        index, bad_ids, arrays = prepare_images(run)
+        run, index, bad_ids, arrays = prepare_images(run)
         images = {array.folder.name: array.fingerprint() for array in arrays.values()}
         done = run.once(
             "00_prepare",
             lambda _step: split_samples(run, index, bad_ids, arrays),
             settings=["split"],
-            inputs=files.fingerprints(run.index) | images,
-            outputs=[run.split, run.statistics],
+            inputs=files.fingerprints(run.index, *sample_groups.sources(run)) | images,
+            outputs=[run.sample_groups, run.split, run.statistics],
         )
         run.save_invocation()
     info(f"split and figures in {run.folder}" + " are up to date" * (not done))
 
 
 def prepare_images(run: Run) -> tuple:
-    """Simulate where needed, decode and cache; return the index, ids without usable images, and arrays."""
-    from lib.data import cache, kaggle, sample_index  # these and their packages take seconds
+    """Simulate, decode and cache; return the run with its cache, the index, unusable ids, and arrays."""
+    from lib.data import cache, duplicates, kaggle, sample_index
     from lib.simulation import dataset
 
-    data, bad = run.config.data, []
-    sizes = () if run.options.labels_only else data.sizes
+    sizes, bad_ids = () if run.options.labels_only else run.config.data.sizes, set()
     with run.backend():
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
-        labels, test_ids = kaggle.read_labels(run.source), kaggle.read_submission_ids(run.source)
-        index = sample_index.SampleIndex(*labels, test_ids)
-        for subset, ids in (("train", index.train_ids), ("test", index.test_ids)) if sizes else ():
-            how = (sizes, data.shard_rows, run.workers, run.force)
-            bad += cache.build(run.source, run.cache, subset, ids, *how)
+        index = kaggle.read_tables(run.source)
+        run = run.with_cache(cache.fingerprint(run.source, index))
+        if sizes:
+            bad_ids = cache.build_dataset(run, index)
+            duplicates.find_in_dataset(run, index)
     sample_index.write_index(run.index, index)
-    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images)
     info(f"{len(index.train_ids):,} labelled and {len(index.test_ids):,} test samples in {run.cache}")
-    arrays = {size: cache.ShardedArray(run.array("train", size)) for size in sizes}
-    return index, {image.id for image in bad}, arrays
+    arrays = {size: cache.ShardedArray(run.array("train", size), index.train_ids) for size in sizes}
+    return run, index, bad_ids, arrays
 
 
 def split_samples(run: Run, index, bad_ids: set[str], arrays: dict) -> None:
     """Write the split and the channel statistics of its training samples; draw the data."""
-    from lib.data import run_data, sample_index, splits
-    from lib.report import data_figures
+    from lib.data import run_data, sample_groups, splits
+    from lib.report import data_checks, data_figures
 
+    group_N = sample_groups.write(run, index)
     classes, rows = splits.select_samples(index, bad_ids, run.config.split)
     ids = [index.train_ids[row] for row in rows]
-    split = splits.make_split(ids, index.truth_NC[rows], run.config.split)
+    split = splits.make_split(ids, index.truth_NC[rows], run.config.split, group_N[rows])
     files.write_text(run.split, split.to_csv(index=False))
     _, folds = run_data.read_split(run.split, index)
     channels = {
         size: [array.channel_statistics(fold.train) for fold in folds] for size, array in arrays.items()
     }
     run_data.write_statistics(run.statistics, classes, channels)
-    counts = split["subset"].value_counts().reindex(sample_index.SUBSETS).dropna().astype(int)
-    info("split: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f"; {len(classes)} classes")
+    info(f"{splits.describe(split)}; {len(classes)} classes")
+    data_checks.warn_if_implausible(run, index, bad_ids, classes, index.truth_NC[folds[0].train])
     data_figures.draw(run, index, rows, split, arrays)
 
 

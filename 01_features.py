@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     settings, size = run.config.features, run.config.feature_size
     with run.lock():
         index = sample_index.read_index(run.index)
-        arrays = {subset: ShardedArray(run.array(subset, size)) for subset in ("train", "test")}
+        ids = {"train": index.train_ids, "test": index.test_ids}
+        arrays = {subset: ShardedArray(run.array(subset, size), ids[subset]) for subset in ids}
         shards = [shard.path for shard in feature_table.feature_shards(arrays, run.features.parent, settings)]
         done = run.once(
             "01_features",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lib import cli
 from lib.console import info
+from lib.names import check_name
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
 
     folder = run.folder / "predictions"
     with run.lock():
-        merged = [run.folder.parent / name for name in run.options.merge or ()]
+        merged = [run.folder.parent / check_name(name, "--merge") for name in run.options.merge or ()]
         if merged:
             merge_runs.start(merged, run.folder)
             run.save_invocation(merge=run.options.merge)

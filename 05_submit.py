@@ -60,7 +60,7 @@ def compare(report, predictor: str, decision_NC) -> None:
     from lib.evaluation import submission
 
     run, other = report.run, report.run.options.compare
-    other_NC = submission.check(other, report.data.ids("test"))
+    other_NC = submission.read_other(other, report.data.ids("test"))
     calibrated_NC = report.predictor(predictor).calibrated_NC("test")
     table = submission.compare(decision_NC, other_NC, calibrated_NC)
     files.write_csv(run.evaluation("comparison"), table)

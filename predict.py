@@ -2,7 +2,8 @@
 
 Reads   a folder with the four channels of each image, {id}_red.png, {id}_green.png, {id}_blue.png and
         {id}_yellow.png (or TIFF, JPEG), and outputs/<run>/
-Writes  outputs/<run>/own_images/<name>/: locations.csv, probabilities.csv, report.html
+Writes  outputs/<run>/own_images/<name>/: locations.csv, probabilities.csv, report.html; a second folder
+        of the same name gets <name>_2
 Run     python predict.py my_cells --run demo
 """
 

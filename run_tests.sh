@@ -5,6 +5,7 @@
 #   bash run_tests.sh --all                with the tests marked slow: what CI runs
 #   bash run_tests.sh tests/data -k cache  every other argument goes to pytest
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source environment.sh
 
@@ -18,4 +19,4 @@ export OMP_NUM_THREADS=1  # two test processes share the cores
 "$PYTHON" -m ruff format --check .
 # whole files, in the order that tests/conftest.py sets
 parallel=(--numprocesses 2 --dist loadfile --no-loadscope-reorder)
-"$PYTHON" -m pytest "${parallel[@]}" "${selection[@]}" "${arguments[@]}"
+"$PYTHON" -m pytest "${parallel[@]}" ${selection[@]+"${selection[@]}"} ${arguments[@]+"${arguments[@]}"}

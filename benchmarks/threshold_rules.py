@@ -13,12 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,6 +24,7 @@ from lib.console import Progress
 from lib.evaluation import thresholds
 from lib.evaluation.metrics import f1_per_class
 from lib.evaluation.predictions import LabelledPredictions
+from lib.figures.data_and_training import Axes, Figure  # matplotlib's, after its backend is chosen
 from lib.labels import target_matrix
 from lib.simulation.antibodies import label_sets
 
@@ -113,7 +110,7 @@ def scores_by_bin(table: pd.DataFrame) -> pd.DataFrame:
     return result.assign(**{MACRO: macro.mean(), ERROR: macro.std() / np.sqrt(len(macro))})
 
 
-def plot(axis: plt.Axes, scores: pd.DataFrame, title: str) -> None:
+def plot(axis: Axes, scores: pd.DataFrame, title: str) -> None:
     """Draw the F1 of methods by bin, relative to that of f1."""
     by_bin = scores.drop(columns=[MACRO, ERROR])
     for method, marker in MARKERS.items():
@@ -131,7 +128,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=150, help="of each of the four settings")
     parser.add_argument("--figure", type=Path, help="PNG file to write")
     options = parser.parse_args()
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.8), sharey=True, layout="constrained")
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    axes = figure.subplots(1, 4, sharey=True)
     for axis, (name, (samples, spread)) in zip(axes, SETTINGS.items(), strict=True):
         random, tables = np.random.default_rng(samples), []
         with Progress(options.draws, name, "draws") as progress:

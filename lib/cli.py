@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-from lib import console, files, presets
+from lib import console, datasets, machine, presets, signals
 from lib.config import describe_settings
 from lib.distributed import RANK, WORLD, is_primary
 from lib.errors import UserError
-from lib.run import Run
+from lib.names import check_name
+from lib.run import Invocation, Run
 
 ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+MAX_WORKERS = max(4 * CORES, 16)  # more than cores may help with slow disks, many more only use up memory
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -58,7 +60,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        default=CORES,
         metavar="N",
         help="number of processes; default: one per core",
     )
@@ -87,30 +89,32 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     options = parser.parse_args(argv)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected at least 1")
-    for name in filter(None, (options.run, options.preset)):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UserError(f"{name!r} cannot name a run or preset: expected letters, digits and . _ -")
+    if options.run is not None:
+        check_name(options.run, "--run")
+    if options.workers > MAX_WORKERS:
+        console.warn(f"--workers {options.workers}: {MAX_WORKERS} processes are used for {CORES} cores")
+        options.workers = MAX_WORKERS
     work = options.work.resolve()
     work = work.relative_to(Path.cwd()) if work.is_relative_to(Path.cwd()) else work
     preset = options.preset or ("strong" if (work / "data" / "train.csv").exists() else "demo")
     folder = work / "outputs" / (options.run or preset)
     overrides, data = options.set, options.data
     if not options.preset and (folder / "run.json").exists():
-        known = files.read_json(folder / "run.json")
-        preset, overrides = known["preset"], known["set"] + overrides
-        data = data or (known["data"] and Path(known["data"]))
+        known = Invocation.read(folder)
+        preset, overrides = known.preset, known.set + overrides
+        data = data or (known.data and work / known.data)
     config = presets.load(preset, overrides)
     if options.settings:
-        print(describe_settings(config))
+        console.last_line(describe_settings(config))
         raise SystemExit(0)
     generates_data = data is None and bool(config.simulation.name)
     source = data or work / "data" / config.simulation.name
-    dataset = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
-    invocation = {"preset": preset, "set": overrides, "data": str(data.resolve()) if data else None}
+    name = config.simulation.name if generates_data else source.resolve().name if data else "kaggle"
+    cache = datasets.find_cache(work / "data" / "cache", name or "kaggle", datasets.portable(source, work))
+    invocation = Invocation(preset, overrides, datasets.portable(data, work) if data else None)
     console.quiet = options.quiet
     script, summary = parser.prog.removesuffix(".py"), _summary(parser.description)
     console.info(f"== {script}: {summary} (preset {preset}, {source} -> {folder})")
-    cache = work / "data" / "cache" / dataset
     return Run(config, invocation, source, generates_data, cache, folder, options)
 
 
@@ -128,24 +132,27 @@ def run(main: Callable[[], str | None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     rank = f" (rank {RANK})" if WORLD > 1 else ""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.raise_interrupts()
+    console.prepare_streams()
     started = time.monotonic()
     try:
-        last_line = main()
-    except UserError as error:
-        print(f"{name}{rank}: {error}", file=sys.stderr)
+        try:
+            last_line = main()
+        finally:
+            console.flush()  # what --help has printed
+        console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
+        if last_line:
+            console.last_line(last_line)
+    except (UserError, OSError, RuntimeError, MemoryError) as error:
+        line = str(error) if isinstance(error, UserError) else machine.explain(error)
+        if line is None:
+            raise
+        console.error(f"{name}{rank}: {line}")
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
-        if is_primary():
-            print(
-                f"{name}: interrupted; finished work is kept, and the same command resumes from there",
-                file=sys.stderr,
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        if is_primary() and not console.unread:
+            console.error(
+                f"{name}: interrupted; finished work is kept, and the same command resumes from there"
             )
-        sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
-    console.info(f"{name}: done in {console.format_seconds(time.monotonic() - started)}")
-    if last_line and is_primary():
-        print(last_line, flush=True)
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal_number)
+        sys.exit(128 + (signal.SIGPIPE if console.unread else number))

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.errors import UserError
-from lib.settings import Section, check_value, convert, format_value, nearest, setting, type_name
+from lib.names import check_name
+from lib.settings import (
+    Section,
+    check_value,
+    convert,
+    format_value,
+    nearest,
+    seed_setting,
+    setting,
+    type_name,
+)
 
 # implemented in `lib.learning.losses`; listed here, where torch must not be loaded
 LOSSES = (
@@ -24,6 +34,9 @@ LOSSES = (
 )
 
 
+RESERVED_FOLDERS = ("cache", "train", "test")  # in data/: the cached arrays, and Kaggle's images
+
+
 @dataclass(frozen=True)
 class Simulation(Section):
     """The simulated cells of a preset; none where it reads Kaggle's files."""
@@ -33,10 +46,17 @@ class Simulation(Section):
     test_samples: int = setting(0, "samples of the test set", low=0)
     size: int = setting(512, "side of the images in pixels", low=32)
     visibility: float = setting(1.0, "how clearly patterns show; 1: as in real images", low=1.0, high=10.0)
-    seed: int = setting(2018, "seed of all cells", low=0)
+    seed: int = seed_setting(2018, "seed of all cells")
     unseen: float = setting(
         0.5, "fraction of the test set's antibodies that are not in train", low=0.0, high=1.0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name:
+            check_name(self.name, "simulation.name")
+        if self.name.lower() in RESERVED_FOLDERS:
+            raise UserError(f"simulation.name={self.name}: data/{self.name} has another purpose")
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,12 @@ class Data(Section):
 
     sizes: tuple[int, ...] = setting((512,), "sides of the cached arrays in pixels", low=16, high=4096)
     shard_rows: int = setting(256, "samples per file of the cache, the unit of work", low=1)
+    groups: str = setting("", "CSV file (id,group) of samples that are related, for example by antibody")
     max_bad_images: int = setting(
         0, "samples with a missing or damaged image to tolerate; they are left out", low=0
+    )
+    projection: str = setting(
+        "none", "of image files with several pages: rejected, or the brightest value", ("none", "max")
     )
 
 
@@ -62,7 +86,24 @@ class Split(Section):
     rare_class_minimum: float = setting(
         0.0, "leave out samples with a class rarer than this share (Hoogenboom: 0.01)", low=0, high=0.5
     )
-    seed: int = setting(0, "seed of the split", low=0)
+    by: str = setting(
+        "group",
+        "what is assigned: groups of related samples (an antibody's, and duplicates), or single samples",
+        ("group", "sample"),
+    )
+    method: str = setting(
+        "stratified", "how it is assigned: each class keeps its share, or at random", ("stratified", "random")
+    )
+    siblings: float = setting(
+        0.03,
+        "share of samples kept from training whose group is trained on; with split.by=group",
+        low=0,
+        high=0.5,
+    )
+    strata: str = setting(
+        "", "CSV file (id and one other column, for example the side of the original) to weight scores by"
+    )
+    seed: int = seed_setting(0, "seed of the split")
 
 
 @dataclass(frozen=True)
@@ -87,7 +128,9 @@ class Network(Section):
     kind: str = setting(
         "network", "a neural network, or gradient boosted trees on the features alone", ("network", "trees")
     )
-    architecture: str = setting("resnet34", "name of a timm model")
+    architecture: str = setting(
+        "resnet34", "name of a timm model, with or without the tag of its weights: resnet34.tv_in1k"
+    )
     channels: str = setting("RGBY", "input channels: all, or all but yellow", ("RGBY", "RGB"))
     normalisation: str = setting(
         "standard",
@@ -95,7 +138,11 @@ class Network(Section):
         ("standard", "unit"),
     )
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
-    weights_file: str = setting("", "pretrained: load the weights from this file instead of the hub")
+    weights_file: str = setting(
+        "",
+        "pretrained: load the weights from this file instead of the hub; also the folder of a network of "
+        "this project",
+    )
     fourth_channel: str = setting(
         "timm",
         "initial weights of the yellow channel: timm's own, zero, or copied from blue (Liu)",
@@ -120,6 +167,7 @@ class Network(Section):
         256,
         "outputs of the fusion layer, and of the first layer of the heads of a joint hierarchy network",
         low=1,
+        high=65536,
     )
 
 
@@ -195,7 +243,7 @@ class Training(Section):
         "which epoch's weights are kept: lowest validation loss, highest macro-F1, or the last epoch's",
         ("validation_loss", "macro_f1", "last"),
     )
-    seed: int = setting(0, "seed of initial weights, order of samples, augmentation and dropout", low=0)
+    seed: int = seed_setting(0, "seed of initial weights, order of samples, augmentation and dropout")
 
 
 @dataclass(frozen=True)
@@ -255,6 +303,11 @@ class Threshold(Section):
         "training",
         "of the classes, for frequency and expected_f1: training, estimated (on the set they are applied "
         "to), or a CSV file with the columns class,frequency",
+    )
+    weights: str = setting(
+        "none",
+        "of validation samples: equal, or those of split.strata, which give them the test set's mixture",
+        ("none", "strata"),
     )
     max_labels: int = setting(
         0, "most labels per sample, those furthest above their thresholds; 0: no limit", low=0
@@ -362,6 +415,9 @@ class Config:
         return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
 
 
+# names that stage 04 gives to a predictor or step of its own, and stage 03 to networks and their combinations
+RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions")
+HIERARCHY_NAMES = re.compile(r"joint|(stage_[12]|hierarchy)(_.*)?")
 HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
 SECTIONS = {
     item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)
@@ -394,9 +450,12 @@ def _check_names(config: Config) -> None:
                 f"{' '.join(HIERARCHY_NETWORKS)}{nearest(kind, HIERARCHY_NETWORKS)}"
             )
     for name in config.networks:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):  # it becomes a folder's name
+        check_name(name, f"preset {config.name}: network")
+        of_another = [name.removesuffix(end) for end in ("_tta", "_folds") if name.endswith(end)]
+        if name in RESERVED_NAMES or HIERARCHY_NAMES.fullmatch(name) or set(of_another) & {*config.networks}:
             raise UserError(
-                f"preset {config.name}: {name!r} cannot name a network: expected letters, digits and . _ -"
+                f"preset {config.name}: {name!r} cannot name a network: another network, predictor or step "
+                f"has this name; choose another"
             )
 
 
@@ -421,6 +480,11 @@ def _check_network(config: Config) -> None:
         raise UserError("network.features=all needs features.columns=all, which stage 01 computes")
     if not config.is_network and not config.uses_features:
         raise UserError("network.kind=trees needs features: network.features=ten or all")
+    if config.network.weights_file and not config.network.pretrained:
+        raise UserError(
+            f"network.weights_file={config.network.weights_file} is unused with network.pretrained=false: "
+            f"add network.pretrained=true, or leave the file out"
+        )
     if training.early_stopping and training.keep != "validation_loss":
         raise UserError(
             f"training.early_stopping={training.early_stopping} monitors the validation loss: it needs "

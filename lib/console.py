@@ -1,7 +1,12 @@
 """What a script prints: lines, progress bars, sizes and durations."""
 
+import io
+import os
+import signal
 import sys
 import time
+from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -11,20 +16,71 @@ PLAIN_LINE_SECONDS = 10.0  # between two progress lines when the output is not a
 PLAIN_LINE_LEFT = 20.0  # seconds; no line when less time remains
 
 quiet = False  # whether only warnings and errors are shown
+unread = False  # whether nobody reads the output any more: a closed pipe
+
+
+def prepare_streams() -> None:
+    """Let text that a terminal or pipe cannot encode be printed escaped, and closed streams be ignored."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as by `>&-`: the next file to be opened would take its number
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115  it stays open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def info(text: str) -> None:
     """Print one line immediately, above a progress bar if there is one; nothing with --quiet."""
-    if not is_primary() or quiet:
-        return
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    if is_primary() and not quiet:
+        _print(text, sys.stdout)
 
 
 def warn(text: str) -> None:
     """Print one warning to standard error, also with --quiet."""
     if is_primary():
-        tqdm.write(f"warning: {text}", file=sys.stderr)
+        _print(f"warning: {text}", sys.stderr)
+
+
+def error(text: str) -> None:
+    """Print one line to standard error, from every process."""
+    _print(text, sys.stderr)
+
+
+def last_line(text: str) -> None:
+    """Print one line, also with --quiet."""
+    if is_primary():
+        _print(text, sys.stdout)
+
+
+def flush() -> None:
+    """Write what has been printed; at exit, the interpreter would do it, with a traceback where it fails."""
+    _print(None, sys.stdout)
+
+
+def _print(text: str | None, stream: TextIO) -> None:
+    """Print a line above a progress bar; the work does not fail because its output does.
+
+    A pipe that nobody reads any more (``| head``, a lost connection) interrupts it, like SIGTERM.
+    """
+    global unread
+    try:
+        if text is not None:
+            tqdm.write(text, file=stream)
+        stream.flush()
+    except OSError as problem:
+        # the stream then leads nowhere, also for what it still holds and would write at exit
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        if stream is not sys.stdout:
+            return
+        if isinstance(problem, BrokenPipeError):
+            unread = True
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            warn(f"standard output cannot be written ({problem.strerror}): what would be printed is lost")
 
 
 def format_bytes(count: float) -> str:

@@ -4,6 +4,7 @@ In a process that was started alone, the functions return immediately and torch 
 writes a file, takes a lock or prints for the user checks `is_primary` first.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ def process_group() -> Iterator[None]:
         distributed.barrier()  # else an early exit aborts the others
     finally:
         distributed.destroy_process_group()
+        # gloo's threads end with the last object that refers to their group, such as a network in a cycle of
+        # references; one that still held a tensor while Python shuts down would abort the process
+        gc.collect()
 
 
 def broadcast(value: Any) -> Any:

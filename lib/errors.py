@@ -1,4 +1,4 @@
-"""The exception that is meant for the user."""
+"""The exception that is meant for the user, and values within its message."""
 
 
 class UserError(Exception):
@@ -6,3 +6,12 @@ class UserError(Exception):
 
     The message names the file, row or value, what was expected, and what to do next.
     """
+
+
+def quote(text: str, longest: int = 80) -> str:
+    r"""Return text from a user's file for a message: in quotes, on one line, and shortened if it is long.
+
+    >>> quote("a\nb"), quote("aaaaaaa", longest=3)
+    ("'a\\nb'", "'aaa...'")
+    """
+    return repr(text if len(text) <= longest else f"{text[:longest]}...")

@@ -6,6 +6,8 @@ F features, B batch. Class order is Kaggle's, 0 to 27; channel order is R G B Y.
 
 import numpy as np
 
+from lib.errors import quote
+
 CLASSES = (
     "Nucleoplasm",
     "Nuclear membrane",
@@ -75,7 +77,8 @@ def class_number(text: str) -> int | None:
     """Return the number of the class with this number or name; None if there is none."""
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) < len(CLASSES) else None
+        short = len(text.lstrip("0")) <= 2  # int() rejects thousands of digits
+        return int(text) if short and int(text) < len(CLASSES) else None
     return CLASSES.index(text) if text in CLASSES else None
 
 
@@ -103,12 +106,12 @@ def parse_target(text: str) -> tuple[int, ...]:
         raise ValueError("has no label; expected class numbers 0-27 separated by spaces")
     for word in words:
         if not word.isascii() or not word.isdigit():
-            raise ValueError(f"label {word!r} is not a class number; expected 0-27")
-        if int(word) >= len(CLASSES):
-            raise ValueError(f"label {word} is out of range; expected 0-27")
+            raise ValueError(f"label {quote(word)} is not a class number; expected 0-27, separated by spaces")
+        if len(word.lstrip("0")) > 2 or int(word) >= len(CLASSES):  # int() rejects thousands of digits
+            raise ValueError(f"label {quote(word)} is out of range; expected 0-27")
     labels = sorted(map(int, words))
     if len(set(labels)) < len(labels):
-        raise ValueError(f"labels {text!r} repeat a class")
+        raise ValueError(f"labels {quote(text)} repeat a class; expected each once")
     return tuple(labels)
 
 

@@ -4,13 +4,14 @@ Shape letters: G groups, M combinations of groups.
 """
 
 import itertools
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 
-from lib import files
-from lib.errors import UserError
+from lib import tables
+from lib.errors import UserError, quote
 from lib.labels import CLASSES, LOCATION_GROUPS
 
 LocationGroups = dict[str, tuple[int, ...]]  # class numbers by group
@@ -24,6 +25,7 @@ GROUPINGS: dict[str, LocationGroups] = {
     },
 }
 MOST_COMBINED = 6  # groups: 63 combinations
+LONGEST_NAME = 80  # characters of a group's name, which becomes part of a folder's name
 
 
 def read(name: str) -> LocationGroups:
@@ -39,20 +41,23 @@ def read(name: str) -> LocationGroups:
     ------
     UserError
         If there is no such file or it lacks a column, or a class is unknown, in no group or in two, or there
-        are fewer than two groups, or their names do not differ in file names.
+        are fewer than two groups, or two groups' networks would have the same name.
     """
     if name in GROUPINGS:
         return _checked(GROUPINGS[name], f"lib/location_groups.py, {name}")
     path = Path(name)
-    if not path.is_file():
+    if not os.path.lexists(name):
         raise UserError(
             f"hierarchy.grouping={name}: expected {' or '.join(GROUPINGS)}, or a CSV file with the columns "
             f"group,label"
         )
     group_of: dict[int, str] = {}
-    for line, label, group in files.read_class_table(path, ("group", "label"), class_column="label"):
-        if not short(group):
-            raise UserError(f"{path}, line {line}: {CLASSES[label]} has no group; expected a name")
+    for line, label, group in tables.read_class_table(path, ("group", "label"), class_column="label"):
+        if not 0 < len(short(group)) <= LONGEST_NAME:
+            raise UserError(
+                f"{path}, line {line}: {CLASSES[label]} has the group {quote(group)}; expected a name with "
+                f"letters a-z or digits, at most {LONGEST_NAME} characters"
+            )
         group_of[label] = group
     groups = {
         group: tuple(sorted(label for label in group_of if group_of[label] == group))
@@ -133,7 +138,15 @@ def _checked(groups: LocationGroups, source: str) -> LocationGroups:
         raise UserError(f"{source}: a class is in two groups, or is none of 0-27; expected each in one")
     if len(groups) < 2:
         raise UserError(f"{source} has one group, {next(iter(groups))}: expected at least two")
-    names = [short(group) for group in groups]
-    if len(set(names)) < len(names):
-        raise UserError(f"{source}: groups {', '.join(groups)} need names that differ in letters and digits")
+    # with an output for other samples, a group's network has the name of the group and "other"
+    group_of: dict[str, str] = {}
+    for group in groups:
+        for name in (short(group), f"{short(group)}_other"):
+            if name in group_of:
+                raise UserError(
+                    f"{source}: the networks of the groups {quote(group_of[name])} and {quote(group)} would "
+                    f"both be called {name}: rename one; names must differ in more than case, punctuation "
+                    f"and the ending 'other'"
+                )
+            group_of[name] = group
     return groups

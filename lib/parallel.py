@@ -1,5 +1,7 @@
 """One function applied to many tasks, in several processes or on a Dask cluster, with one progress bar."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from lib import signals
 from lib.console import Progress, info
 from lib.errors import UserError
 
@@ -66,7 +69,9 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
     """
     pool = Parallel(n_jobs=min(workers, max(len(tasks), 1)), return_as="generator_unordered")
     try:
-        for count, result in pool(delayed(_counted)(function, task) for task in tasks):
+        with signals.deaf_to_hang_up():
+            results = pool(delayed(_counted)(function, task, os.getpid()) for task in tasks)
+        for count, result in results:
             progress.update(count)
             yield result
     except TerminatedWorkerError:
@@ -76,5 +81,8 @@ def run(function: Callable, tasks: list, workers: int, progress: Progress) -> It
         ) from None
 
 
-def _counted(function: Callable, task: Any) -> tuple[int, Any]:
+def _counted(function: Callable, task: Any, parent: int) -> tuple[int, Any]:
+    # a process of the pool; a cluster's worker has another parent, or works in a thread
+    if os.getppid() == parent and threading.current_thread() is threading.main_thread():
+        signals.follow(parent)
     return (len(task) if hasattr(task, "__len__") else 1), function(task)

@@ -3,14 +3,55 @@
 import argparse
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lib import distributed, files, parallel
+from lib import datasets, distributed, files, parallel, presets
 from lib.config import Config
-from lib.errors import UserError
+from lib.console import info
+from lib.errors import UserError, quote
+from lib.names import check_name
 from lib.steps import Step
+
+CREATE = "00_prepare.py --preset PRESET"  # writes ``run.json``
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a run was started with: the content of ``run.json``.
+
+    Attributes
+    ----------
+    preset : str
+    set : list of str
+        Overrides of its settings.
+    data : str or None
+        Kaggle's folder, if it was named; relative to that of ``--work`` if it lies in there.
+    merge : list of str
+        The runs that it averages.
+    """
+
+    preset: str
+    set: list[str]
+    data: str | None
+    merge: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        presets.load(self.preset, self.set)
+        if self.data is not None and ".." in Path(self.data).parts:
+            raise UserError(f"data {quote(self.data)}: expected an absolute path, or one within --work")
+        for name in self.merge:
+            check_name(name, "merged run")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Invocation":
+        """Read a run's ``run.json``; a `UserError` if it is missing or damaged."""
+        return files.read_json(folder / "run.json", CREATE, cls)
+
+    def write(self, folder: Path) -> None:
+        """Write a run's ``run.json``."""
+        files.write_json(folder / "run.json", {k: v for k, v in asdict(self).items() if v or k != "merge"})
 
 
 @dataclass(frozen=True)
@@ -21,14 +62,14 @@ class Run:
     ----------
     config : Config
         The preset with the overrides of the command line.
-    invocation : dict
-        What the run was started with: preset, set (overrides) and data (folder), as in ``run.json``.
+    invocation : Invocation
+        What the run was started with.
     source : Path
         The folder in Kaggle's layout that is read.
     generates_data : bool
         Whether that folder is the preset's own simulation.
     cache : Path
-        ``data/cache/<dataset>``: everything independent of a run's choices.
+        ``data/cache/<dataset>``: everything independent of a run's choices; stage 00 finds out which it is.
     folder : Path
         ``outputs/<run>``.
     options : argparse.Namespace
@@ -36,7 +77,7 @@ class Run:
     """
 
     config: Config
-    invocation: dict[str, Any]
+    invocation: Invocation
     source: Path
     generates_data: bool
     cache: Path
@@ -50,6 +91,15 @@ class Run:
     def for_hierarchy_network(self, kind: str) -> "Run":
         """Return this run with the settings of one kind of the hierarchy's networks, of stage 03."""
         return replace(self, config=self.config.for_hierarchy_network(kind))
+
+    def with_cache(self, fingerprint: str) -> "Run":
+        """Return this run with the cache of the data set that has a fingerprint, which may be a new one."""
+        caches = self.cache.parent
+        source = datasets.portable(self.source, caches.parent.parent)
+        cache = datasets.claim_cache(caches, self.cache.name, source, fingerprint)
+        if cache != self.cache:
+            info(f"the cache of the data set in {self.source} is {cache}")
+        return replace(self, cache=cache)
 
     def selected(self, names: Iterable[str]) -> list[str]:
         """Return the networks that ``--network`` selects, by default all; an unknown one is a `UserError`."""
@@ -77,7 +127,7 @@ class Run:
         merge : list of str, or None
             The runs that it averages.
         """
-        files.write_json(self.folder / "run.json", self.invocation | ({"merge": merge} if merge else {}))
+        replace(self.invocation, merge=merge or []).write(self.folder)
 
     @property
     def index(self) -> Path:
@@ -90,6 +140,11 @@ class Run:
         return self.folder / "split.csv"
 
     @property
+    def sample_groups(self) -> Path:
+        """Table of the group of every sample."""
+        return self.folder / "sample_groups.csv"
+
+    @property
     def statistics(self) -> Path:
         """Classes of the run, and channel statistics."""
         return self.folder / "statistics.json"
@@ -98,6 +153,11 @@ class Run:
     def bad_images(self) -> Path:
         """Table of unusable images, if there are any."""
         return self.cache / "bad_images.csv"
+
+    @property
+    def duplicates(self) -> Path:
+        """Table of pairs of duplicate images."""
+        return self.cache / "duplicates.csv"
 
     def array(self, subset: str, size: int) -> Path:
         """Folder of the cached array of ``train`` or ``test``."""
@@ -117,8 +177,9 @@ class Run:
     def checkpoints(self, network: str) -> list[Path]:
         """Folders of a network's checkpoints: its own, or one per fold; empty if it is not trained."""
         folder = self.network(network)
-        folds = sorted(folder.glob("fold_*"), key=lambda path: int(path.name.removeprefix("fold_")))
-        return [path for path in (folder, *folds) if (path / "weights.safetensors").exists()]
+        folds = self.config.split.folds
+        paths = [folder / f"fold_{fold}" for fold in range(folds)] if folds > 1 else [folder]
+        return [path for path in paths if (path / "weights.safetensors").exists()]
 
     def predictor(self, name: str) -> Path:
         """Folder of a predictor's predictions."""
@@ -185,7 +246,8 @@ class Run:
     ) -> Step:
         """Describe a step that depends on sections of the settings and on inputs."""
         settings = {key: value for section in sections for key, value in self.config.section(section).items()}
-        return Step(name, self.manifest(name), settings, inputs, list(outputs))
+        script = f"{name.split()[0]}.py"
+        return Step(name, self.manifest(name), settings, inputs, list(outputs), script)
 
     def once(
         self,
@@ -196,6 +258,7 @@ class Run:
         inputs: dict[str, str],
         outputs: Iterable[Path],
         rebuild: bool = False,
+        verify: Callable[[], Any] | None = None,
     ) -> bool:
         """Call `work` unless it is complete for the same settings and inputs, or ``--force`` is given.
 
@@ -215,6 +278,8 @@ class Run:
             Files that the work writes.
         rebuild : bool
             Replace a result of other settings or inputs, instead of raising a `UserError`.
+        verify : callable or None
+            Reads the inputs: called before that error, since an input that differs may be damaged.
 
         Returns
         -------
@@ -223,7 +288,12 @@ class Run:
         """
         step, due = self.step(name, settings, inputs, outputs), False
         if distributed.is_primary():
-            due = not step.up_to_date(self.force, rebuild)
+            try:
+                due = not step.up_to_date(self.force, rebuild)
+            except UserError:
+                if verify is not None:
+                    verify()
+                raise
         if not distributed.broadcast(due):
             return False
         work(step)

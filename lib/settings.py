@@ -10,6 +10,8 @@ from typing import Any
 
 from lib.errors import UserError
 
+MAX_SEED = 2**32 - 1  # of numpy's older generator and of sklearn; torch takes more
+
 
 def setting(
     default: Any,
@@ -31,6 +33,11 @@ def setting(
         Inclusive bounds of a number, or of every number of a tuple.
     """
     return field(default=default, metadata=dict(meaning=meaning, choices=choices, low=low, high=high))
+
+
+def seed_setting(default: int, meaning: str) -> Any:
+    """Declare a seed, within the range that every random number generator takes."""
+    return setting(default, meaning, low=0, high=MAX_SEED)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,23 @@ PACKAGES = ("torch", "timm", "numpy", "pandas", "opencv-python-headless", "album
             "scikit-learn", "iterative-stratification")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """Content of a step's manifest; `seconds` only once it is finished."""
+
+    step: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    packages: dict[str, str]
+    finished: bool
+    seconds: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path, script: str) -> "Manifest":
+        """Read a manifest; a `UserError` if it is missing or damaged."""
+        return files.read_json(path, script, cls)
+
+
 @dataclass
 class Step:
     """One unit of work.
@@ -34,6 +51,8 @@ class Step:
         Fingerprints of the inputs by name.
     outputs : list of Path
         Files that must exist for the step to be complete.
+    script : str
+        The script that does it, which is run again where the manifest is damaged.
     alternative : str
         How to keep the existing result, offered beside ``--force`` in error messages.
     """
@@ -43,6 +62,7 @@ class Step:
     settings: dict[str, Any]
     inputs: dict[str, str]
     outputs: list[Path]
+    script: str = "00_prepare.py"
     alternative: str = "--run NAME keeps both"
     _started: float = field(default=0.0, init=False)
 
@@ -69,7 +89,9 @@ class Step:
 
     def finished(self, force: bool = False) -> bool:
         """Return whether the manifest is finished for these settings and inputs; raises as `matches` does."""
-        return not force and self.manifest.exists() and self.matches() and is_finished(self.manifest)
+        if force or not self.manifest.exists() or not self.matches():
+            return False
+        return Manifest.read(self.manifest, self.script).finished
 
     def matches(self, force: bool = False) -> bool:
         """Return whether the existing result has these settings and inputs.
@@ -77,9 +99,14 @@ class Step:
         Raises
         ------
         UserError
-            If not, unless `force`; the message names the first difference.
+            If not, or if the manifest is damaged, unless `force`; the message names the first difference.
         """
-        difference = self._difference(files.read_json(self.manifest))
+        try:
+            difference = self._difference(Manifest.read(self.manifest, self.script))
+        except UserError:
+            if not force:
+                raise
+            return False
         if difference and not force:
             raise UserError(
                 f"{self.manifest.parent}: the existing {self.name} was made {difference}: "
@@ -111,11 +138,12 @@ class Step:
             "packages": versions(),
         }
 
-    def _difference(self, manifest: dict[str, Any]) -> str:
-        for kind, ours in (("settings", self.settings), ("inputs", self.inputs)):
+    def _difference(self, manifest: Manifest) -> str:
+        known = {"settings": (manifest.settings, self.settings), "inputs": (manifest.inputs, self.inputs)}
+        for kind, (theirs, ours) in known.items():
             ours = json.loads(json.dumps(ours))  # tuples become lists, as in the file
-            for key in [*ours, *(key for key in manifest[kind] if key not in ours)]:
-                old, new = manifest[kind].get(key), ours.get(key)
+            for key in [*ours, *(key for key in theirs if key not in ours)]:
+                old, new = theirs.get(key), ours.get(key)
                 if old != new:
                     return (
                         f"with {key}={_short(old)}, not {_short(new)}"
@@ -125,9 +153,9 @@ class Step:
         return ""
 
 
-def is_finished(manifest: Path) -> bool:
-    """Return whether a manifest exists and is marked finished."""
-    return manifest.exists() and files.read_json(manifest)["finished"]
+def is_finished(manifest: Path, script: str = "") -> bool:
+    """Return whether a manifest exists and is marked finished; `script` is the one that writes it."""
+    return manifest.exists() and Manifest.read(manifest, script).finished
 
 
 def versions() -> dict[str, str]:

@@ -32,7 +32,7 @@ EXCLUDED = {
     "figures": {"torch", "timm", "albumentations"},
     "learning": {"matplotlib"},
     "hierarchy": {"timm", "cv2", "albumentations", "matplotlib"},
-    "report": {"timm", "cv2", "albumentations"},
+    "report": {"timm", "cv2", "albumentations", "matplotlib"},
 }
 STAGE_PATHS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
 SCRIPTS = [*STAGE_PATHS, ROOT / "predict.py"]
@@ -45,7 +45,7 @@ MAX_SCRIPT_LINES, MAX_SCRIPT_FUNCTION, MAX_COMPLEXITY, MAX_FUNCTION = 80, 40, 10
 # functions in lib/ that may be longer, by "path:name", each with a comment that gives the reason
 LONG_FUNCTIONS: set[str] = set()
 # modules without a test file of their name, with the reason
-UNTESTED = {"lib/errors.py"}  # one exception class, raised in the tests of most modules
+UNTESTED: set[str] = set()
 # words of a former private vocabulary, which the field's standard English has replaced
 FORBIDDEN_WORDS = re.compile(
     r"\b(?:Material|Tally|Outcome|LEADS|(?i:workshop|carry_out|carr(?:y|ies|ied) out|jud(?:ge[sd]?|ging)|"
@@ -122,7 +122,8 @@ def test_nothing_imports_a_script_and_packages_are_empty():
     names = {path.stem for path in SCRIPTS}
     for path in MODULES.values():
         assert not names & imports(path), path
-    for path in (ROOT / "lib").rglob("__init__.py"):
+    # figures chooses a backend before any of its modules imports matplotlib
+    for path in {*(ROOT / "lib").rglob("__init__.py")} - {ROOT / "lib" / "figures" / "__init__.py"}:
         assert not imports(path) and len(path.read_text().splitlines()) <= 3, path
 
 
@@ -169,7 +170,8 @@ def test_every_module_has_a_test_file_of_its_name():
 
 
 def test_every_test_file_has_a_module_or_covers_more():
-    more = {f"test_{name}.py" for name in ("architecture", "docs", "pipeline", "run_all")}
+    names = ("architecture", "docs", "environment", "fuzz", "pipeline", "run_all")
+    more = {f"test_{name}.py" for name in names}
     more |= {"features/test_stage.py", "features/test_dask.py"}
     for path in (ROOT / "tests").rglob("test_*.py"):
         inside = path.relative_to(ROOT / "tests")

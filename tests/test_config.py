@@ -19,6 +19,11 @@ def make(**sections: Any) -> Config:
 
 # sections written in Python, the same by --set, and what the message names
 CONTRADICTIONS = {
+    "unused weights file": (
+        dict(network=Network(weights_file="w.pt")),
+        ["network.weights_file=w.pt"],
+        "network.weights_file=w.pt is unused with network.pretrained=false: add network.pretrained=true",
+    ),
     "training size": (
         dict(training=Training(size=128)),
         ["training.size=128"],
@@ -91,8 +96,13 @@ def test_settings_that_agree_are_accepted(sections):
     ("fields", "message"),
     [
         (dict(hierarchy_networks={"stage2": ()}), "'stage2' in hierarchy_networks; there are stage_1 "),
-        (dict(networks={"a/b": ()}), "'a/b' cannot name a network"),
-        (dict(networks={"": ()}), "'' cannot name a network"),
+        (dict(networks={"a/b": ()}), "network 'a/b' cannot be a name"),
+        (dict(networks={"": ()}), "network '' cannot be a name"),
+        (dict(networks={"x" * 300: ()}), "at most 80"),
+        (dict(networks={"ensemble": ()}), "'ensemble' cannot name a network: another"),
+        (dict(networks={"stage_2_nucleus": ()}), "'stage_2_nucleus' cannot name a network: another"),
+        (dict(networks={"a": (), "a_tta": ()}), "'a_tta' cannot name a network: another"),
+        (dict(networks={"a_folds": (), "a": ()}), "'a_folds' cannot name a network: another"),
     ],
 )
 def test_names_of_networks_are_checked(fields, message):
@@ -176,7 +186,23 @@ def test_features_are_computed_on_the_largest_arrays_unless_a_size_is_set():
 
 def test_a_section_is_given_with_its_name():
     assert make(split=Split(seed=4)).section("split")["split.seed"] == 4
-    assert set(make().section("data")) == {"data.sizes", "data.shard_rows", "data.max_bad_images"}
+    names = ("sizes", "shard_rows", "groups", "max_bad_images", "projection")
+    assert set(make().section("data")) == {f"data.{name}" for name in names}
+
+
+def test_every_seed_has_the_range_of_all_generators():
+    seeds = [
+        section
+        for section, kind in config.SECTIONS.items()
+        for item in dataclasses.fields(kind)
+        if "seed" in item.name
+    ]
+    assert len(seeds) == 3
+    for section in seeds:
+        for outside in (-1, 2**32, 10**30):
+            with pytest.raises(UserError, match=rf"{section}\.seed={outside}: expected 0 to 4294967295"):
+                override(presets.SMOKE, (f"{section}.seed={outside}",))
+        override(presets.SMOKE, (f"{section}.seed={2**32 - 1}",))
 
 
 def test_every_setting_is_listed_with_its_value_and_meaning():
@@ -193,3 +219,9 @@ def test_every_setting_is_listed_with_its_value_and_meaning():
     # what is listed can be passed to --set
     again = override(presets.DEMO, tuple(f"{row.name}={row.value}" for row in rows.values()))
     assert all(getattr(again, section) == getattr(chosen, section) for section in config.SECTIONS)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "..", "a/b", "x" * 300, "cache", "Train", "test"])
+def test_the_folder_of_simulated_cells_lies_in_data_and_is_its_own(name):
+    with pytest.raises(UserError, match=r"simulation\.name"):
+        presets.load("smoke", [f"simulation.name={name}"])

@@ -1,13 +1,16 @@
-"""Sizes and durations, progress bars and lines, and nothing but warnings when quiet."""
+"""Lines, progress bars, sizes and durations, silence when quiet, and output that cannot be written."""
 
 import fcntl
+import io
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +123,63 @@ def test_only_the_primary_process_prints(monkeypatch, capsys):
     console.info("information")
     console.warn("careful")
     assert capsys.readouterr() == ("", "")
+
+
+# output that cannot be written
+
+
+def test_a_pipe_that_nobody_reads_interrupts(monkeypatch, capsys):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(console, "unread", False)
+    try:
+        with os.fdopen(writer, "w") as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            console.info("information")
+            console.info("more")  # only the first interrupts; closing the stream does not fail either
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM] and console.unread
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_loses_lines_but_no_work(monkeypatch, capsys):
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        console.info("information")
+        console.info("more")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "standard output" in line and "No space left on device" in line
+
+
+def test_an_error_that_cannot_be_printed_is_not_another_error(monkeypatch):
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        console.error("file.csv is missing")
+        console.warn("careful")
+
+
+def test_text_that_cannot_be_encoded_is_escaped(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "ascii"))
+    console.prepare_streams()
+    console.info("n\xf6ne")
+    console.warn("a name that is not text: \udcff")  # as Python decodes the byte 255 of a file's name
+    assert sys.stdout.buffer.getvalue() == b"n\\xf6ne\n"
+    assert sys.stderr.buffer.getvalue() == b"warning: a name that is not text: \\udcff\n"
+
+
+def test_closed_streams_are_replaced(tmp_path):
+    code = f"""import os
+from lib import console
+console.prepare_streams()
+with open({str(tmp_path / "data")!r}, "w"), console.Progress(1, "drawing", "samples"):
+    console.info("information")
+    console.warn("careful")
+    assert os.system("true 3<&0 4>&1 5>&2") == 0  # they are open in programs that it starts, too
+open({str(tmp_path / "done")!r}, "w")"""
+    command = ["bash", "-c", '"$@" <&- >&- 2>&-', "bash", sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    assert (tmp_path / "done").exists() and (tmp_path / "data").read_text() == ""

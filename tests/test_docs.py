@@ -234,9 +234,11 @@ def stages_of(command: list[str], folder: Path) -> list[tuple[str, list[str]]]:
     python, notes = folder / "env" / "bin" / "python", folder / "env" / "notes"
     if not python.exists():
         python.parent.mkdir(parents=True)
-        python.write_text(f"""#!/bin/sh\nprintf '%s\\0' "$@" >> {notes}\necho >> {notes}\n""")
+        note = f"""printf '%s\\0' "$@" >> {notes}; echo >> {notes}"""
+        python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo 3.12; else {note}; fi\n')
         python.chmod(0o755)
-        shutil.copy(ROOT / "requirements.txt", folder / "env" / "installed-requirements.txt")
+        installed = "Python 3.12\n" + (ROOT / "requirements.txt").read_text()
+        (folder / "env" / "installed-requirements.txt").write_text(installed)
     notes.write_text("")
     given = [{"--folds": "2"}.get(before, word) for before, word in pairwise(command[1:])]  # two are enough
     variables = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": str(folder / "env")}
@@ -282,6 +284,7 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     for path in sorted((smoke / "data" / "smoke" / "test").iterdir())[:8]:  # two samples of four channels
         shutil.copy(path, folder / "my_cells")
     write_scores(run / "predictions" / "baseline", folder)
+    (folder / "groups.csv").write_text("id,group\n")
     with pytest.MonkeyPatch.context() as patch, blank_figures():
         patch.chdir(folder)
         yield folder
@@ -289,17 +292,15 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 def write_scores(predictor: Path, folder: Path) -> None:
     """Write a predictor's probabilities as external scores, in the files that the commands name."""
-    tables = {
-        subset: predictions.load(predictor / f"{subset}.npz")
-        for subset in ("train", "validation", "holdout", "test")
-    }
+    tables = {path.stem: predictions.load(path) for path in predictor.glob("*.npz")}
     scores = {
         subset: pd.DataFrame(table.probabilities_NC, pd.Index(table.ids, name="id"), CLASSES)
         for subset, table in tables.items()
     }
-    pd.concat([scores["validation"], scores["holdout"]]).to_csv(folder / "validation.csv")
-    pd.concat([scores["train"], scores["validation"], scores["holdout"]]).to_csv(folder / "labelled.csv")
-    scores["test"].to_csv(folder / "test.csv")
+    scores.pop("test").to_csv(folder / "test.csv")
+    pd.concat(scores.values()).to_csv(folder / "labelled.csv")
+    scores.pop("train")
+    pd.concat(scores.values()).to_csv(folder / "validation.csv")
     np.save(folder / "test.npy", tables["test"].probabilities_NC)
 
 

@@ -3,6 +3,9 @@
 import contextlib
 import errno
 import os
+import platform
+import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -94,25 +97,30 @@ def test_a_file_with_this_content_is_left_untouched(tmp_path):
 def test_tables_and_json_have_a_fixed_form(tmp_path):
     files.write_csv(tmp_path / "a.csv", pd.DataFrame({"id": ["x"], "score": [1 / 3], "count": [2]}))
     assert (tmp_path / "a.csv").read_text() == "id,score,count\nx,0.333333,2\n"
+    assert files.read_table(tmp_path / "a.csv", "")["count"].to_dict() == {2: "2"}
     files.write_json(tmp_path / "a.json", {"b": [1], "a": None})
     assert (tmp_path / "a.json").read_text() == '{\n "b": [\n  1\n ],\n "a": null\n}\n'
     assert files.read_json(tmp_path / "a.json") == {"b": [1], "a": None}
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"", b"\xff\xfe"])
-def test_json_that_cannot_be_read_names_file_and_remedy(tmp_path, content):
-    path = tmp_path / "step.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=r"step.json cannot be read .*: delete it and run .* again") as error:
-        files.read_json(path)
-    assert "\n" not in str(error.value)
-
-
-def test_missing_input_names_the_script_that_creates_it(tmp_path):
-    with pytest.raises(UserError, match=r"split.csv is missing: run `python 00_prepare.py` first"):
-        files.require(tmp_path / "split.csv", "00_prepare.py")
-    assert files.require(tmp_path, "00_prepare.py") == tmp_path
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t'=1"),
+        ("\r@1", "'\r'@1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;=1", "a;'=1"),
+        ("-", "'-"),
+        *((text, text) for text in ("a-b=c", "-1.5", "+2e-3", "-7", "", "NA", " =1")),
+    ],
+)
+def test_text_that_a_spreadsheet_would_execute_is_written_as_text(tmp_path, text, written):
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"id": [text], "score": [-0.25], "count": [-3]}))
+    assert (tmp_path / "a.csv").read_bytes().decode() == f"id,score,count\n{written},-0.25,-3\n"
 
 
 def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch):
@@ -129,14 +137,38 @@ def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path, monkeypatch)
         files.make_folder(tmp_path)
 
 
-def test_a_full_disk_names_the_remedy_and_another_error_is_raised_unchanged(tmp_path):
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        full = pytest.raises(UserError, match=rf"{tmp_path}: .*; .*--work FOLDER")
-        with full, files.write_atomic(tmp_path / "file"):
+def test_a_full_disk_names_the_remedy_and_keeps_the_previous_content(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE):
+        with pytest.raises(UserError) as error, files.write_atomic(path) as part:
+            part.write_text("half")
             raise OSError(number, os.strerror(number))
-    with pytest.raises(OSError, match="Input/output error"), files.write_atomic(tmp_path / "file"):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        assert "\n" not in str(error.value) and names(tmp_path) == ["file"] and path.read_text() == "old"
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match=rf"{tmp_path}: .*ulimit -f"):
+            files.write_bytes(tmp_path / "file", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == []
+
+
+def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("old")
+    for concurrent, name in ((False, ".file.part"), (True, f".file.{platform.node()}.{os.getpid()}.part")):
+        (tmp_path / name).symlink_to("precious")
+        with files.write_atomic(tmp_path / "file", concurrent) as part:
+            part.write_text("new")
+        assert (tmp_path / "precious").read_text() == "old" and not (tmp_path / "file").is_symlink()
+    assert names(tmp_path) == ["file", "precious"]
+    (tmp_path / ".file.part").mkdir()
+    with pytest.raises(UserError, match=r"\.file\.part"), files.write_atomic(tmp_path / "file"):
+        pass
 
 
 def test_fingerprints_depend_on_the_content_alone(tmp_path):
@@ -211,6 +243,69 @@ def test_a_lock_creates_its_folder_and_ends_with_its_block(tmp_path):
         assert (folder / ".00000.lock").exists()
 
 
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "hard link", "fifo", "folder", "socket"])
+def test_a_lock_file_is_never_a_link_or_a_device(tmp_path, kind):
+    path, precious = tmp_path / ".lock", tmp_path / "precious"
+    precious.write_text("data")
+    match kind:
+        case "symlink":
+            path.symlink_to(precious)
+        case "dangling":
+            path.symlink_to(tmp_path / "new")
+        case "hard link":
+            os.link(precious, path)
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "socket":
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+    for lock in (files.lock(tmp_path), files.waiting_lock(path)):
+        with pytest.raises(UserError, match=r"\.lock is a link.*remove it"), lock:
+            pass
+    assert precious.read_text() == "data" and not (tmp_path / "new").exists()
+
+
+def test_the_file_of_a_lock_may_hold_anything(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"\xff\x00 longer than the number of a process")
+    in_use = pytest.raises(UserError, match="is in use by another process")
+    with files.waiting_lock(tmp_path / ".lock"), in_use, files.lock(tmp_path):
+        pass
+    with files.lock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}"
+
+
+def test_another_users_lock_file_is_locked_without_writing(tmp_path, monkeypatch):
+    (tmp_path / ".lock").write_text("process 1")
+    system = os.open
+
+    def open_file(path, flags, *mode):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return system(path, flags, *mode)
+
+    monkeypatch.setattr(files.os, "open", open_file)
+    with files.lock(tmp_path), pytest.raises(UserError, match=r"process 1\)"), files.lock(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "process 1"
+    monkeypatch.setattr(files.os, "open", lambda path, *_: open_file(path, os.O_RDWR))  # not even readable
+    with pytest.raises(UserError, match=rf"{tmp_path}/\.lock: no permission"), files.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF])
+def test_without_locks_one_warning_replaces_them(tmp_path, monkeypatch, capsys, number):
+    def flock(file, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(files, "_warned", [])
+    with files.lock(tmp_path), files.lock(tmp_path / "below"), files.waiting_lock(tmp_path / "shard.lock"):
+        pass
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path}: ") and "not kept apart" in line and "--work" in line
+
+
 WAITER = """
 import sys, pathlib
 from lib import files
@@ -230,19 +325,3 @@ def test_a_waiting_lock_waits(tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             waiter.wait(timeout=0.2)
     assert waiter.communicate(timeout=20)[0] == "locked\n"
-
-
-def test_a_table_of_classes_gives_line_number_class_and_text(tmp_path):
-    path = tmp_path / "classes.csv"
-    path.write_text("note,value,name\nx,0.5, Cytosol\ny,,3\n")
-    rows = files.read_class_table(path, ("name", "value"), class_column="name")
-    assert [tuple(row) for row in rows] == [(2, 25, "0.5"), (3, 3, "")]
-    for text, pieces in (
-        ("name,share\n0,1\n", ("name,share", "name,value")),
-        ("name,value\n0,1\n28,2\n", ("line 3", "'28'", "0-27")),
-        ("name,value\n0,1\nNucleoplasm,2\n", ("line 3", "Nucleoplasm", "line 2", "once")),
-    ):
-        path.write_text(text)
-        with pytest.raises(UserError) as error:
-            files.read_class_table(path, ("name", "value"), class_column="name")
-        assert all(piece in str(error.value) for piece in ("classes.csv", *pieces))

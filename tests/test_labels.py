@@ -22,6 +22,7 @@ def test_every_class_is_in_one_location_group():
     ("text", "number"),
     [
         ("0", 0), (" 27 ", 27), ("28", None), ("-1", None), ("1.0", None), ("²", None), ("", None),
+        ("9" * 5000, None), ("0005", 5),
         ("Nucleoli", 2), (" Rods & rings", 27), ("nucleoli", None), ("Nucleus", None),
     ],
 )  # fmt: skip

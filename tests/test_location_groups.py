@@ -46,7 +46,11 @@ def test_a_table_names_labels_by_number_or_name(tmp_path):
         (["b,Golgi"], ("line 2", "'Golgi'", "0-27 or a name")),
         (["&,7"], ("line 2", "Golgi apparatus", "expected a name")),
         (every(), ("one group, a", "at least two")),
-        (every(c0="A"), ("A, a", "differ in letters and digits")),
+        (every(c0="A"), ("'A'", "'a'", "would both be called a", "case")),
+        (every(c0="A other"), ("'A other'", "'a'", "would both be called a_other", "rename one")),
+        (["a other,0", *every()[1:]], ("'a other'", "'a'", "would both be called a_other")),
+        (every(c0="細胞核"), ("line 2", "'細胞核'", "letters a-z")),
+        (every(c0="x" * 300), ("line 2", "at most 80")),
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_group_the_classes_is_one_line(tmp_path, rows, pieces):
@@ -59,8 +63,14 @@ def test_a_table_that_does_not_group_the_classes_is_one_line(tmp_path, rows, pie
 def test_unknown_location_groups_are_one_line_with_the_choices(tmp_path):
     with pytest.raises(UserError, match=r"hierarchy.grouping=three: .*atlas or two.*CSV file.*group,label"):
         location_groups.read("three")
-    with pytest.raises(UserError, match=r"groups.csv has the columns group,name; expected group,label"):
+    with pytest.raises(
+        UserError, match=r"groups.csv has the columns 'group,name'; expected the columns group,label"
+    ):
         location_groups.read(write(tmp_path, ["a,0"], "group,name"))
+    with pytest.raises(UserError, match=r"is a folder: expected the columns group,label"):
+        location_groups.read(str(tmp_path))
+    with pytest.raises(UserError, match=r"hierarchy.grouping=xxx.*expected atlas or two"):
+        location_groups.read("x" * 300)
 
 
 @pytest.mark.parametrize(

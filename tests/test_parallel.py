@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from lib import parallel
+from lib import parallel, signals
 from lib.console import Progress
 from lib.errors import UserError
 
@@ -30,6 +30,11 @@ def kill_itself(_task):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def ignored_signals(_task):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return signal.getsignal(signal.SIGINT), signal.SIGHUP in blocked, signals._parents
+
+
 def run(function, tasks, workers):
     progress = Progress(len(tasks), "doubling", "tasks")
     return list(parallel.run(function, tasks, workers, progress)), progress
@@ -49,6 +54,12 @@ def test_one_worker_is_this_process_and_keeps_the_order():
 
 def test_several_workers_are_other_processes():
     assert os.getpid() not in run(process_number, [1, 2, 3], workers=2)[0]
+
+
+def test_workers_leave_signals_to_this_process_and_end_with_it():
+    assert run(ignored_signals, [1], workers=1)[0] == [(signal.getsignal(signal.SIGINT), False, [])]
+    for interrupt, is_deaf, parents in run(ignored_signals, [1, 2], workers=2)[0]:
+        assert interrupt == signal.SIG_IGN and is_deaf and parents == [os.getpid()]
 
 
 def test_progress_counts_the_units_of_a_task():

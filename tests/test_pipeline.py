@@ -235,6 +235,36 @@ def test_a_submission_before_the_evaluation_names_stage_04(tiny_copy, options, m
         call("05_submit", *options, *tiny_options(tiny_copy))
 
 
+def test_two_data_sets_of_one_name_share_nothing(tmp_path):
+    options = prepared(tmp_path)
+    index = tmp_path / "data" / "cache" / "raw" / "index.csv"
+    before = index.read_bytes()
+    other = write_kaggle(tmp_path / "other" / "raw", train=30)
+    for name in ("train", "test"):
+        shutil.rmtree(other / name)
+    elsewhere = ["--preset", "smoke", "--data", other, "--work", tmp_path, "--run", "other", "--labels-only"]
+    call("00_prepare", *elsewhere)
+    assert index.read_bytes() == before
+    assert len(pd.read_csv(tmp_path / "data" / "cache" / "raw-2" / "index.csv")) == 35
+    # the tables of the first data set are replaced, and its split is not one of the index any longer
+    (tmp_path / "raw" / "train.csv").write_text((other / "train.csv").read_text() + "a30,0\n")
+    call("00_prepare", *options[:6], "--labels-only", "--run", "labels")
+    with pytest.raises(UserError, match=r"split.csv is damaged .* of index.csv\): .*`python 00_prepare.py`"):
+        call("02_train_cnn", *options)
+    with pytest.raises(UserError, match=r"rows=40, not 31.*--force replaces it"):
+        call("00_prepare", *options)
+    call("00_prepare", *options, "--force")
+
+
+def test_a_moved_project_is_up_to_date(tmp_path, capsys):
+    prepared(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    for at in (tiny_options(tmp_path / "new"), ["--work", tmp_path / "new", "--run", "smoke"]):
+        call("00_prepare", *at)
+        assert "are up to date" in capsys.readouterr().out
+    assert [path.parent.name for path in (tmp_path / "new").rglob("dataset.json")] == ["raw"]
+
+
 def test_bad_images_are_listed_and_can_be_left_out(tmp_path, capsys):
     raw = write_kaggle(tmp_path / "raw", train=40)
     options = tiny_options(tmp_path, "hierarchy.train=none")
@@ -587,7 +617,11 @@ def test_external_scores_are_added_without_any_image(tmp_path, capsys, monkeypat
     assert len(pd.read_csv(run / "submission.csv")) == 20
     assert not (run / "figures" / "samples.png").exists() and (run / "figures" / "submission.png").exists()
     assert "kaggle competitions submit -c human-protein-atlas-image-classification -f " in text
-    call("05_submit", *options, "--predictor", "bad", "--force", "--compare", run / "submission.csv")
+    # another submission in another order, against another predictor's, which replaces the first
+    best, other = pd.read_csv(run / "submission.csv", dtype=str), tmp_path / "other.csv"
+    best[::-1].to_csv(other, index=False, encoding="utf-16")
+    call("05_submit", *options, "--predictor", "bad", "--compare", other)
+    assert not best.equals(pd.read_csv(run / "submission.csv", dtype=str))
     assert "expected macro-F1 according to our predictor" in capsys.readouterr().out
     assert len(pd.read_csv(run / "evaluation" / "comparison.csv")) == 28
     # uploaded with Kaggle's client

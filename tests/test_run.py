@@ -160,15 +160,16 @@ def test_everything_of_a_run_lies_in_its_folder_or_in_the_cache(tmp_path):
 
 
 def test_checkpoints_are_those_that_are_trained_in_the_order_of_the_folds(tmp_path):
-    one = start(tmp_path)
+    one = start(tmp_path, "--set", "split.folds=11")
     assert one.checkpoints("baseline") == []
     folder = one.network("baseline")
-    for name in ("fold_10", "fold_9", "fold_0"):
+    for name in ("fold_10", "fold_9", "fold_0", "fold_11", "fold_2 (copy)"):  # the last two are not the run's
         files.write_text(folder / name / "weights.safetensors", "")
     (folder / "fold_1").mkdir()  # not trained yet
     assert [path.name for path in one.checkpoints("baseline")] == ["fold_0", "fold_9", "fold_10"]
-    files.write_text(one.network("single") / "weights.safetensors", "")
-    assert one.checkpoints("single") == [one.network("single")]
+    single = start(tmp_path)
+    files.write_text(single.network("single") / "weights.safetensors", "")
+    assert single.checkpoints("single") == [single.network("single")]
 
 
 def test_networks_are_selected_by_name(tmp_path):
@@ -198,6 +199,15 @@ def test_a_run_continues_with_what_it_was_started_with(tmp_path):
     assert files.read_json(first.folder / "run.json")["merge"] == ["a", "b"]
 
 
+def test_a_data_set_that_gets_another_cache_is_announced(tmp_path, capsys):
+    one, two = (start(tmp_path, "--data", str(tmp_path / name / "cells")) for name in ("a", "b"))
+    assert one.with_cache("1") == one
+    capsys.readouterr()
+    assert two.with_cache("2").cache == tmp_path / "data" / "cache" / "cells-2"
+    text = capsys.readouterr().out
+    assert str(tmp_path / "b" / "cells") in text and "cells-2" in text
+
+
 def test_data_are_simulated_by_the_preset_or_by_an_earlier_run(tmp_path):
     raw = tmp_path / "raw"
     assert start(tmp_path).is_simulated and start(tmp_path).data_name == "simulated cells"
@@ -225,3 +235,27 @@ def test_a_step_with_a_slash_or_space_has_a_manifest_of_its_own(tmp_path):
     names = [one.manifest(name).name for name in ("02_train_cnn a/fold_0", "02_train_cnn a")]
     assert names == ["02_train_cnn_a_fold_0.json", "02_train_cnn_a.json"]
     assert one.manifest("x").parent == Path(one.folder) / "manifests"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"preset": "../x"}, "unknown preset '../x'"),
+        ({"preset": None}, "preset is null"),
+        ({"set": ["training.epoch=3"]}, "no field 'epoch'"),
+        ({"set": "training.epochs=3"}, "set is"),
+        ({"data": "../../x"}, "absolute"),
+        ({"data": 3}, "data is 3"),
+        ({"merge": ["../x"]}, "'../x' cannot be a name"),
+        ({"more": 1}, "unknown entry"),
+    ],
+)
+def test_an_edited_run_json_names_reason_and_stage(tmp_path, changes, reason):
+    folder = start(tmp_path).folder
+    files.write_json(folder / "run.json", {"preset": "smoke", "set": [], "data": None} | changes)
+    with pytest.raises(UserError) as error:
+        cli.start(parser("Stage 99: test. \n"), ["--work", str(tmp_path), "--run", folder.name])
+    path = folder / "run.json"
+    assert all(
+        part in str(error.value) for part in (str(path), reason, "delete it and run `python 00_prepare.py")
+    )

@@ -1,14 +1,19 @@
-"""run_all.sh, run_tests.sh and environment.sh, with stages that only print their arguments."""
+"""run_all.sh and run_tests.sh, with stages that only print their arguments."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import LONGEST, ROOT
+
+VERSION = "Python {}.{}\n".format(*sys.version_info[:2])
 
 STAGE = """import sys
 print("stage", sys.argv[0][-7:-5], *sys.argv[1:])
@@ -26,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "requirements.txt").write_text("# nothing\n")
     (tmp_path / "env" / "bin").mkdir(parents=True)
     (tmp_path / "env" / "bin" / "python").symlink_to(sys.executable)
-    (tmp_path / "env" / "installed-requirements.txt").write_text("# nothing\n")
+    (tmp_path / "env" / "installed-requirements.txt").write_text(VERSION + "# nothing\n")
     return tmp_path
 
 
@@ -112,49 +117,14 @@ def test_help_and_another_working_folder(project, tmp_path):
     assert run_all(project, cwd="/").returncode == 0
 
 
-def fake_pip(project: Path, code: str) -> dict[str, str]:
-    """Let the environment's pip run this code; return the variables that make it so."""
-    folder = project / "modules" / "pip"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
-    (folder / "__main__.py").write_text(code)
-    return {"PYTHONPATH": str(folder.parent)}
-
-
-def test_changed_requirements_are_installed_and_then_left_alone(project):
-    variables = fake_pip(project, "import sys; print('pip', *sys.argv[1:])")
-    (project / "requirements.txt").write_text("# changed\n")
-    first = run_all(project, env=variables)
-    assert f"-r {project}/requirements.txt" in first.stdout and first.returncode == 0
-    assert "pip install" not in run_all(project, env=variables).stdout
-
-
 def test_quiet_is_passed_on_and_hides_the_installation(project):
-    variables = fake_pip(project, "import sys; print('pip')")
+    (project / "modules" / "pip").mkdir(parents=True)
+    (project / "modules" / "pip" / "__init__.py").touch()
+    (project / "modules" / "pip" / "__main__.py").write_text("print('pip')")
     (project / "requirements.txt").write_text("# changed\n")
-    done = run_all(project, "--quiet", "--to", "00", env=variables)
+    done = run_all(project, "--quiet", "--to", "00", env={"PYTHONPATH": str(project / "modules")})
     next_line = f"next: bash {project / 'run_all.sh'} --from 02 --quiet"
     assert (done.stdout.splitlines(), done.stderr) == (["stage 00 --quiet", next_line], "")
-
-
-def test_a_failed_installation_is_reported_and_tried_again(project):
-    variables = fake_pip(project, "raise SystemExit('no network')")
-    (project / "requirements.txt").write_text("# changed\n")
-    for _ in range(2):
-        done = run_all(project, env=variables)
-        assert done.returncode == 2 and "stage" not in done.stdout
-        assert done.stderr.splitlines()[-1].startswith("installing failed; see the lines above")
-
-
-def test_an_old_python_is_rejected(project):
-    fake = project / "fake"
-    fake.mkdir()
-    (fake / "python3").write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit\nexit 1\n')
-    (fake / "python3").chmod(0o755)
-    done = run_all(project, active=False, env={"PATH": f"{fake}:{os.environ['PATH']}"})
-    assert done.returncode == 2
-    assert done.stderr == "Python 3.11 or newer is needed; found: Python 3.9.2\n"
-    assert not (project / ".venv").exists()
 
 
 @pytest.mark.parametrize(
@@ -169,10 +139,13 @@ def test_an_old_python_is_rejected(project):
 def test_the_fast_suite_is_the_default(project, given, passed):
     shutil.copy(ROOT / "run_tests.sh", project)
     (project / "requirements-dev.txt").write_text("")
-    (project / "env" / "installed-requirements.txt+requirements-dev.txt").write_text("# nothing\n")
+    (project / "env" / "installed-requirements.txt+requirements-dev.txt").write_text(
+        "Python 3.12\n# nothing\n"
+    )
     python = project / "env" / "bin" / "python"
     python.unlink()
-    python.write_text("""#!/bin/sh\nprintf '%s|' "OMP=$OMP_NUM_THREADS" "$@"\necho\n""")
+    python.write_text("""#!/bin/sh
+        if [ "$1" = -c ]; then echo 3.12; else printf '%s|' "OMP=$OMP_NUM_THREADS" "$@"; echo; fi\n""")
     python.chmod(0o755)
     variables = {**os.environ, "VIRTUAL_ENV": str(project / "env")}
     command = ["bash", str(project / "run_tests.sh"), *given]
@@ -183,6 +156,109 @@ def test_the_fast_suite_is_the_default(project, given, passed):
     ]  # fmt: skip
     parallel = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     assert lines[2] == ["OMP=1", "-m", "pytest", *parallel, *passed]
+
+
+SAVING_STAGE = """import os, signal, sys, time
+received = []
+def record(number, frame):
+    received.append(number)
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, record)
+print("started", flush=True)
+while not received:
+    time.sleep(0.01)
+time.sleep(0.3)
+print("saved after", *received, flush=True)
+sys.exit(128 + received[0])
+"""
+
+
+@pytest.fixture
+def saving(project: Path) -> Path:
+    """The project with a first stage that saves when it receives a signal, and ends with its code."""
+    (project / "00_a.py").write_text(SAVING_STAGE)
+    return project
+
+
+def interrupt(project: Path, send: Callable[[int], None]) -> tuple[int, list[str]]:
+    """Start run_all.sh, call `send` with its process id; return its exit code and the lines that follow."""
+    command = ["bash", str(project / "run_all.sh")]
+    variables = os.environ | {"VIRTUAL_ENV": str(project / "env")}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {"start_new_session": True, "preexec_fn": heed_signals}
+    with subprocess.Popen(command, env=variables, **streams, **options) as process:
+        assert process.stdout.readline() == "started\n"
+        send(process.pid)
+        try:
+            out, _ = process.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, out.splitlines()
+
+
+def heed_signals() -> None:
+    """Reset signals: where the tests run in the background they are ignored, and bash could not trap them."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    ("number", "passed_on"),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGHUP), (signal.SIGINT, signal.SIGTERM)],
+)
+def test_a_signal_reaches_the_stage_once_and_its_code_is_returned(saving, number, passed_on):
+    code, lines = interrupt(saving, lambda process: os.kill(process, number))
+    last = f"run_all: stopped in 00_a.py (exit code {128 + number})"  # after the stage has ended
+    assert (code, lines) == (128 + number, [f"saved after {passed_on:d}", last])
+
+
+def test_an_interrupt_of_a_terminal_reaches_the_stage_once(saving):
+    code, lines = interrupt(saving, lambda process: os.killpg(process, signal.SIGINT))
+    assert (code, lines[:-1]) == (130, [f"saved after {signal.SIGTERM:d}"])
+
+
+def test_a_stage_that_ends_well_after_a_signal_is_the_last(saving):
+    text = SAVING_STAGE.replace("sys.exit(128 + received[0])", "")
+    (saving / "00_a.py").write_text(text)
+    code, lines = interrupt(saving, lambda process: os.kill(process, signal.SIGTERM))
+    assert (code, len(lines)) == (143, 2)
+
+
+def test_a_stage_keeps_the_standard_input(project):
+    (project / "00_a.py").write_text("print(input())")
+    assert run_all(project, "--to", "00", input="typed\n").stdout.splitlines()[0] == "typed"
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&-", "> /dev/full", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(project, streams):
+    (project / "00_a.py").write_text("import os; [os.fstat(number) for number in range(3)]")
+    command = f"bash '{project}/run_all.sh' --to 00 {streams}"
+    variables = os.environ | {"VIRTUAL_ENV": str(project / "env")}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("next: ") == (streams in ("2>&-", "<&-"))
+
+
+def test_it_may_be_called_with_sh(project):
+    done = subprocess.run(
+        ["sh", str(project / "run_all.sh"), "--to", "00"],
+        capture_output=True, text=True, env=os.environ | {"VIRTUAL_ENV": str(project / "env")},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("stage 00")
+
+
+def test_a_checkout_keeps_the_line_ends_of_shell_files(tmp_path):
+    """As Git for Windows checks out by default, where WSL then runs the files."""
+    for name in (".gitattributes", "run_all.sh", ".ci/run", "docs/report.webp", "docs/simulated_cells.png"):
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / "a" / name)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a", "-c", "core.autocrlf=true"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"], ["clone", "-q", ".", "../b"]):
+        subprocess.run([*git, *command], cwd=tmp_path / "a", check=True, capture_output=True)
+    for path in (path for path in (tmp_path / "a").rglob("*") if path.is_file() and ".git/" not in str(path)):
+        assert (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes() == path.read_bytes(), path
 
 
 def test_the_longest_test_files_exist():

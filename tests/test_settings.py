@@ -18,15 +18,18 @@ from tests.conftest import ROOT
 ALL = {
     f"{section}.{item.name}": item for section, kind in SECTIONS.items() for item in dataclasses.fields(kind)
 }
-WITH_CHOICES = [path for path, item in ALL.items() if item.metadata["choices"]]
+# of network.channels, code counts the letters
+WITH_CHOICES = [path for path, item in ALL.items() if item.metadata["choices"] and path != "network.channels"]
 # modules that dispatch on a setting with choices
 HANDLED_IN = {
+    "data.projection": ["data/image_files"],
+    "split.by": ["data/splits"],
+    "split.method": ["data/splits"],
     "features.denoise": ["features/biological"],
     "features.columns": ["features/table"],
     "network.kind": ["config"],
-    "network.channels": ["learning/models"],
     "network.normalisation": ["learning/models"],
-    "network.fourth_channel": ["learning/models"],
+    "network.fourth_channel": ["learning/backbones"],
     "network.features": ["config", "features/table"],
     "network.feature_scaling": ["learning/fusion"],
     "network.feature_weights": ["learning/fusion"],
@@ -42,7 +45,8 @@ HANDLED_IN = {
     "hierarchy.other": ["hierarchy/combination"],
     "threshold.method": ["evaluation/thresholds"],
     "threshold.calibration": ["evaluation/thresholds"],
-    "ensemble.method": ["evaluation/ensemble"],
+    "threshold.weights": ["evaluation/predictor_scores"],
+    "ensemble.method": ["evaluation/ensemble", "evaluation/predictions"],
 }
 
 

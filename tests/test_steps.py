@@ -146,7 +146,9 @@ def test_an_alternative_can_be_offered(tmp_path):
 
 def test_a_damaged_manifest_is_one_line_and_force_replaces_it(tmp_path):
     (tmp_path / "sorting.json").write_text("{")
-    with pytest.raises(UserError, match=r"sorting.json cannot be read .*: delete it and run .* again"):
+    with pytest.raises(
+        UserError, match=r"sorting.json is damaged .*: delete it and run `python 00_prepare.py`"
+    ):
         make(tmp_path).up_to_date()
     assert not make(tmp_path).up_to_date(force=True) and is_started(tmp_path)
 

@@ -1,165 +1,71 @@
-"""The cache: every image decoded and resized once, in shards that are memory-mapped.
+"""The cache: every image decoded and resized once, in arrays that several runs share.
 
-``data/cache/<dataset>/{train,test}_<size>/00000.npy`` holds (rows, H, W, 4) uint8, channel order R G B Y,
-with rows in the order of ``train.csv`` or ``sample_submission.csv``. The metadata of a shard lie beside it in
-``00000.json``, which is written after it: a fingerprint of the image files that it was built from, mean and
-std of each channel of its rows, and its bad images, whose rows are black. A shard is complete if its
-fingerprint is that of the present image files; otherwise it is built again. Thus a killed run resumes where
-it stopped, fixed images rebuild only their shard, and several processes or machines can fill one cache.
+``data/cache/<dataset>/{train,test}_<size>/`` holds an array in shards (`lib.data.shards`), which is read as a
+`ShardedArray`. A shard is complete if its files are verified and it was built from the present image files;
+otherwise it is built again. Thus a killed run resumes where it stopped, fixed images and damaged files
+rebuild only their shard, and several processes or machines can fill one cache.
 """
 
 import random
 import shutil
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from lib import files, parallel
-from lib.console import Progress, format_bytes
-from lib.data import kaggle
-from lib.data.kaggle import BadImage, BadImageError
-from lib.data.opencv import single_thread
+from lib.console import Progress, format_bytes, info
+from lib.data import array_locks, kaggle, sharded_array, shards
+from lib.data.kaggle import BadImage
+from lib.data.sample_index import SampleIndex
+from lib.data.sharded_array import ShardedArray
+from lib.data.shards import Shard
 from lib.errors import UserError
-from lib.labels import CHANNELS
+from lib.run import Run
 from lib.steps import Step
 
 SMALLER_SIZES = (384, 256, 224, 128, 64)  # suggested where the disk is too small
+COMPARED = 4  # samples of each subset whose images tell data sets with the same ids apart
 
 
-class ShardedArray:
-    """One cached array; its shards are memory-mapped on first access, so that memory use stays flat.
+def fingerprint(source: Path, index: SampleIndex) -> str:
+    """Return a fingerprint of a data set: ids, labels, and the images of some samples.
 
     Parameters
     ----------
-    folder : Path
-        For example ``data/cache/demo/train_128``.
+    source : Path
+        Folder in Kaggle's layout.
+    index : SampleIndex
+        Its samples.
+    """
+    content: list = [index.train_ids, index.targets, index.test_ids]
+    for subset, ids in (("train", index.train_ids), ("test", index.test_ids)):
+        some = ids[:: max(len(ids) // COMPARED, 1)][:COMPARED]
+        shard = Shard(source, subset, tuple(some), 0, {})
+        content += [shard.images(sample) for sample in some]
+    return files.fingerprint(content)
+
+
+def build_dataset(run: Run, index: SampleIndex) -> set[str]:
+    """Cache the images of a run's data set at all sizes, and list the bad ones.
+
+    Returns
+    -------
+    set of str
+        Ids of the samples that have no usable image.
 
     Raises
     ------
     UserError
-        If the array is missing or incomplete.
+        As `build`; or if a folder contains none of its images, or there are too many bad ones.
     """
-
-    def __init__(self, folder: Path) -> None:
-        settings = files.read_json(files.require(folder / "array.json", "00_prepare.py"))["settings"]
-        self.folder = folder
-        self.rows: int = settings["rows"]
-        self.size: int = settings["size"]
-        self.shard_rows: int = settings["data.shard_rows"]
-        self._shards = -(-self.rows // self.shard_rows)
-        self._maps: dict[int, np.ndarray] = {}
-        # not by the manifest, which is unfinished while another process verifies the shards
-        if not all(_metadata_path(folder, number).exists() for number in range(self._shards)):
-            raise UserError(f"{folder} is incomplete: run `python 00_prepare.py` again")
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        """Return one image of shape (H, W, 4), uint8, R G B Y: a read-only view of the file."""
-        if not 0 <= row < self.rows:
-            raise IndexError(row)
-        number, offset = divmod(int(row), self.shard_rows)
-        if number not in self._maps:
-            path = files.require(_array_path(self.folder, number), "00_prepare.py")
-            self._maps[number] = np.load(path, mmap_mode="r")
-        return self._maps[number][offset]
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_maps": {}}  # the receiving process maps the files itself
-
-    def fingerprint(self) -> str:
-        """Return a fingerprint of the image files that the rows were built from."""
-        return files.fingerprint([metadata["files"] for metadata in self._metadata()])
-
-    def shards(self) -> list[tuple[range, str]]:
-        """Return the rows of each shard and the fingerprint of the image files they were built from."""
-        starts = range(0, self.rows, self.shard_rows)
-        rows = [range(start, min(start + self.shard_rows, self.rows)) for start in starts]
-        return [(rows, metadata["files"]) for rows, metadata in zip(rows, self._metadata(), strict=True)]
-
-    def channel_statistics(self, rows: np.ndarray) -> dict[str, list[float]]:
-        """Return mean and standard deviation of all pixels of the given rows, per channel.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-            Row numbers.
-
-        Returns
-        -------
-        dict of list of 4 float
-            ``mean`` and ``std`` in grey levels 0-255, channel order R G B Y.
-        """
-        shards = self._metadata()
-        mean_NK, std_NK = (np.concatenate([shard[key] for shard in shards])[rows] for key in ("mean", "std"))
-        mean_K = mean_NK.mean(axis=0)
-        # all images have the same number of pixels, so the overall mean square is the mean of theirs
-        variance_K = (std_NK**2 + mean_NK**2).mean(axis=0) - mean_K**2
-        return {"mean": mean_K.round(4).tolist(), "std": np.sqrt(variance_K).round(4).tolist()}
-
-    def _metadata(self) -> list[dict]:
-        return [files.read_json(_metadata_path(self.folder, number)) for number in range(self._shards)]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One shard at all sizes, so that its images are decoded once.
-
-    Attributes
-    ----------
-    source : Path
-        Folder in Kaggle's layout.
-    subset : str
-        train or test.
-    ids : tuple of str
-        Samples of its rows.
-    number : int
-    folders : dict of Path
-        Folder of the array by size in pixels.
-    """
-
-    source: Path
-    subset: str
-    ids: tuple[str, ...]
-    number: int
-    folders: dict[int, Path]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def missing(self, fingerprint: str) -> dict[int, Path]:
-        """Return the folders, by size, where the shard is incomplete for this `fingerprint` of its images."""
-        return {
-            size: folder
-            for size, folder in self.folders.items()
-            if self.metadata(folder).get("files") != fingerprint
-        }
-
-    def metadata(self, folder: Path) -> dict:
-        """Return the shard's metadata in the array's folder; empty if it has not been built."""
-        path = _metadata_path(folder, self.number)
-        return files.read_json(path) if path.exists() else {}
-
-    def fingerprint(self) -> str:
-        """Return a fingerprint of the image files: names, sizes and modification times."""
-        states: list = []
-        for sample in self.ids:
-            for channel in CHANNELS:
-                path = kaggle.image_path(self.source, self.subset, sample, channel)
-                try:
-                    state = path.stat()
-                    states.append((path.name, state.st_size, state.st_mtime_ns))
-                except OSError:
-                    states.append((path.name, None, None))
-        return files.fingerprint(states)
-
-    def bad(self) -> list[BadImage]:
-        """Return the bad images that were found when the shard was built."""
-        return [BadImage(**image) for image in self.metadata(next(iter(self.folders.values())))["bad"]]
+    data, bad = run.config.data, []
+    for subset, ids in index.ids.items():
+        kaggle.require_images(run.source, subset, ids)
+    for subset, ids in index.ids.items():
+        how = dict(workers=run.workers, force=run.force, projection=data.projection)
+        bad += build(run.source, run.cache, subset, ids, data.sizes, data.shard_rows, **how)
+    kaggle.report_bad_images(bad, run.bad_images, data.max_bad_images, index.ids)
+    return {image.id for image in bad}
 
 
 def build(
@@ -171,6 +77,8 @@ def build(
     shard_rows: int,
     workers: int,
     force: bool = False,
+    replace_others: bool = False,
+    projection: str = "none",
 ) -> list[BadImage]:
     """Decode, resize and cache all images of a subset at all sizes; only incomplete shards are built.
 
@@ -185,7 +93,11 @@ def build(
     ids : list of str, length N
         Row order of the arrays.
     force : bool
-        Replace arrays of a different source or different settings, instead of raising.
+        Build every shard, also those that are complete; implies `replace_others`.
+    replace_others : bool
+        Replace arrays of other samples or settings, instead of raising.
+    projection : str
+        Of files with several pages (`image_files.PROJECTIONS`).
 
     Returns
     -------
@@ -195,123 +107,122 @@ def build(
     Raises
     ------
     UserError
-        If the disk is too small (raised before the first shard), or existing arrays have a different source
-        or different settings.
+        If the disk is too small (raised before the first shard), existing arrays have other samples or
+        settings, or another process is reading an array that must be written.
     """
     folders = {size: cache / f"{subset}_{size}" for size in sizes}
-    steps = [_step(source, folder, size, ids, shard_rows) for size, folder in folders.items()]
-    for step in steps:
-        if step.manifest.exists() and not step.matches(force):
-            shutil.rmtree(step.manifest.parent)
-    shards = [
-        Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders)
+    steps = {size: _step(folder, size, ids, shard_rows, projection) for size, folder in folders.items()}
+    outdated = {size for size, step in steps.items() if _is_outdated(step, force or replace_others)}
+    forced = frozenset(sizes if force else outdated)
+    every = [
+        Shard(source, subset, tuple(ids[start : start + shard_rows]), number, folders, projection, forced)
         for number, start in enumerate(range(0, len(ids), shard_rows))
     ]
-    missing = {shard.number: shard.missing(shard.fingerprint()) for shard in shards}
-    incomplete = [shard for shard in shards if missing[shard.number]]
-    needed = sum(len(shard) * _row_bytes(size) for shard in incomplete for size in missing[shard.number])
-    _check_disk_space(files.make_folder(cache), len(ids), sizes, needed)
-    if incomplete or not all(step.finished() for step in steps):
-        for step in steps:
-            step.start()
-        random.shuffle(incomplete)  # so that two processes that fill one cache rarely wait for each other
-        label = f"{subset} arrays of {', '.join(map(str, sizes))} px"
-        with Progress(len(ids), label, "samples", done=len(ids) - sum(map(len, incomplete))) as progress:
-            for _ in parallel.run(build_shard, incomplete, workers, progress):
-                pass
-        for step in steps:
-            step.finish()
-    for folder in folders.values():
-        for lock in folder.glob(".*.lock"):
-            lock.unlink(missing_ok=True)
-    return [image for shard in shards for image in shard.bad()]
-
-
-def build_shard(shard: Shard) -> None:
-    """Build one shard at the sizes where it is incomplete; memory use is that of one image."""
-    lock = next(iter(shard.folders.values())) / f".{shard.number:05d}.lock"
-    with single_thread(), files.waiting_lock(lock):
-        # before any is read: images that change in the meantime leave the shard incomplete
-        fingerprint = shard.fingerprint()
-        missing = shard.missing(fingerprint)
-        if missing:
-            _write_shard(shard, missing, fingerprint)
-
-
-def _write_shard(shard: Shard, folders: dict[int, Path], fingerprint: str) -> None:
-    bad: list[BadImage] = []
-    moments: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {size: [] for size in folders}
+    every = _verify(every, workers)
+    _check_disk_space(files.make_folder(cache), every, len(ids))
+    written = {size for shard in every for size in shard.missing()} | outdated
     with ExitStack() as stack:
-        writers = {}
-        for size, folder in folders.items():
-            part = stack.enter_context(files.write_atomic(_array_path(folder, shard.number)))
-            writers[size] = stack.enter_context(part.open("wb"))
-            header = {
-                "descr": "|u1",
-                "fortran_order": False,
-                "shape": (len(shard), size, size, len(CHANNELS)),
-            }
-            np.lib.format.write_array_header_1_0(writers[size], header)
-        for sample in shard.ids:
-            try:
-                image_HWK = kaggle.read_image(shard.source, shard.subset, sample)
-            except BadImageError as error:
-                bad += error.args[0]
-                image_HWK = np.zeros((1, 1, len(CHANNELS)), np.uint8)
-            for size, writer in writers.items():
-                resized_HWK = resize(image_HWK, size)
-                writer.write(resized_HWK.data)
-                moments[size].append(cv2.meanStdDev(resized_HWK))
+        try:
+            for size in written:
+                ShardedArray.unlock(folders[size])
+                stack.enter_context(array_locks.hold(files.make_folder(folders[size]), "writers"))
+        except UserError:
+            every = _verify(every, workers)  # the readers may have completed it themselves
+            if any(shard.missing() for shard in every):
+                raise
+        else:
+            for size in outdated:
+                _clear(folders[size])
+            every = _build(every, steps, workers)
     for size, folder in folders.items():
-        metadata = {
-            "files": fingerprint,
-            "bad": [asdict(image) for image in bad],
-            "mean": [mean.ravel().round(4).tolist() for mean, _ in moments[size]],
-            "std": [std.ravel().round(4).tolist() for _, std in moments[size]],
-        }
-        files.write_json(_metadata_path(folder, shard.number), metadata)
+        shards.write_verified(folder, {shard.name: shard.verified[size] for shard in every})
+    return [image for shard in every for image in shard.bad()]
 
 
-def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
-    """Resize an (H, W, K) uint8 image to (size, size, K): area averaging; linear to enlarge."""
-    if image_HWK.shape[:2] == (size, size):
-        return image_HWK
-    return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_AREA)
+def _verify(every: list[Shard], workers: int) -> list[Shard]:
+    """Verify shards as far as they or their images have changed."""
+    folders = every[0].folders if every else {}
+    verified = {size: shards.read_verified(folder) for size, folder in folders.items()}
+    found, doubtful = {}, []
+    for shard in every:
+        known = replace(shard, verified={size: states.get(shard.name) for size, states in verified.items()})
+        doubts = known.doubts()
+        found[shard.number] = replace(known, verified=known.verified | dict.fromkeys(doubts))
+        uncertain = known.at(size for size, certain in doubts.items() if not certain)
+        if uncertain.folders:
+            doubtful.append(uncertain)
+    if doubtful:
+        label = f"verifying {every[0].subset} arrays"
+        with Progress(sum(map(len, doubtful)), label, "samples") as progress:
+            for shard in parallel.run(shards.check, doubtful, workers, progress):
+                known = found[shard.number]
+                found[shard.number] = replace(known, verified=known.verified | shard.verified)
+    return list(found.values())
 
 
-def _step(source: Path, folder: Path, size: int, ids: list[str], shard_rows: int) -> Step:
+def _build(every: list[Shard], steps: dict[int, Step], workers: int) -> list[Shard]:
+    """Build what is missing, and finish the steps."""
+    found = {shard.number: shard for shard in every}
+    incomplete = [shard.at(shard.missing()) for shard in every if shard.missing()]
+    written = {size for shard in incomplete for size in shard.folders}
+    if any(steps[size].finished() for size in written):
+        info(f"building {len(incomplete):,} of {len(every):,} {every[0].subset} shards again")
+    unfinished = [step for size, step in steps.items() if size in written or not step.finished()]
+    for step in unfinished:
+        step.start()
+    if incomplete:
+        random.shuffle(incomplete)  # so that two processes that fill one cache rarely wait for each other
+        label = f"{every[0].subset} arrays of {', '.join(map(str, steps))} px"
+        rows = sum(map(len, every))
+        with Progress(rows, label, "samples", done=rows - sum(map(len, incomplete))) as progress:
+            for shard in parallel.run(shards.build, incomplete, workers, progress):
+                known = found[shard.number]
+                found[shard.number] = replace(known, verified=known.verified | shard.verified)
+    for step in unfinished:
+        step.finish()
+    for step in steps.values():
+        for lock in step.manifest.parent.glob(".*.lock"):
+            lock.unlink(missing_ok=True)
+    return list(found.values())
+
+
+def _is_outdated(step: Step, may_replace: bool) -> bool:
+    """Return whether an array has other samples or settings, or raise unless it may be replaced."""
+    if step.manifest.exists() and not sharded_array.read_manifest(step.manifest):
+        step.manifest.unlink()  # it is damaged; the shards have their own checks
+    return step.manifest.exists() and not step.matches(may_replace)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an array, but not the locks on it."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+def _step(folder: Path, size: int, ids: list[str], shard_rows: int, projection: str) -> Step:
     return Step(
         name="array",
         manifest=folder / "array.json",
-        settings={
-            "source": str(source.resolve()),
-            "size": size,
-            "rows": len(ids),
-            "data.shard_rows": shard_rows,
-        },
+        settings={"size": size, "rows": len(ids), "data.shard_rows": shard_rows}
+        | ({"data.projection": projection} if projection != "none" else {}),
         inputs={"list of ids": files.fingerprint(ids)},
         outputs=[],
         alternative="--work FOLDER uses another cache",
     )
 
 
-def _array_path(folder: Path, number: int) -> Path:
-    return folder / f"{number:05d}.npy"
-
-
-def _metadata_path(folder: Path, number: int) -> Path:
-    return folder / f"{number:05d}.json"
-
-
-def _row_bytes(size: int) -> int:
-    return size * size * len(CHANNELS)
-
-
-def _check_disk_space(cache: Path, rows: int, sizes: tuple[int, ...], needed: int) -> None:
+def _check_disk_space(cache: Path, every: list[Shard], rows: int) -> None:
+    """Raise a `UserError` if the missing shards do not fit, as far as they do not replace others."""
+    sizes, needed = list(every[0].folders) if every else [], 0
+    for shard in every:
+        for size in shard.missing():
+            present = shards.file_state(shard.folders[size] / shard.name)
+            needed += max(len(shard) * shards.row_bytes(size) - (present[0] if present else 0), 0)
     free = shutil.disk_usage(cache).free
     if needed <= free:
         return
-    fitting = [size for size in SMALLER_SIZES if rows * _row_bytes(size) <= free and size < max(sizes)]
+    fitting = [size for size in SMALLER_SIZES if rows * shards.row_bytes(size) <= free and size < max(sizes)]
     smaller = f"--set data.sizes={fitting[0]} training.size={fitting[0]} fits, or " if fitting else ""
     raise UserError(
         f"{cache}: arrays with data.sizes={','.join(map(str, sizes))} need {format_bytes(needed)} more, "

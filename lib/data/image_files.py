@@ -1,33 +1,91 @@
-"""Decoding of one image file, with checks: the only place where the project reads images of cells."""
+"""Image files: finding and reading the image of one stain; the only place where images of cells are read."""
 
+import os
+import stat
+import time
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every complete PNG file
-PNG_COLORS = {0: "grayscale", 2: "RGB", 3: "palette", 4: "grayscale with transparency", 6: "RGBA"}
-OTHER_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg")  # accepted where there is no .png
-SUFFIXES = (".png", *OTHER_SUFFIXES)
+from lib.data import image_formats
+from lib.labels import CHANNELS
+
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")  # in any case; the first that exists is read
+MAX_BYTES = 5 * image_formats.MAX_PIXELS  # of a file: uncompressed colour and alpha, and what surrounds them
+# a colour image shows a single stain if its colours are proportional to each other: on average over blocks
+# of BLOCK x BLOCK pixels, which JPEG's coarser colours do not blur, they differ in root mean square by at
+# most NOISE grey levels and VARIATION of the strongest colour's standard deviation
+BLOCK, NOISE, VARIATION = 4, 2.5, 0.1
+CLOCK_TICK = 2_000_000_000  # nanoseconds; the coarsest resolution of a folder's modification time
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Return id and channel of an image's file name; None for any other file, hidden ones among them.
+
+    >>> split_name("a_1_Green.TIF"), split_name("._a_green.png"), split_name("a_merged.png")
+    (('a_1', 'green'), None, None)
+    """
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122, as a Path costs more than everything else
+    sample, _, channel = stem.rpartition("_")
+    if name[0] == "." or not sample or suffix.lower() not in SUFFIXES or channel.lower() not in CHANNELS:
+        return None
+    return sample, channel.lower()
 
 
 def find(path: Path) -> Path:
-    """Return the path of an image: `path`, which ends in .png, or else a file with one of `OTHER_SUFFIXES`.
+    """Return the file of an image by the path of its PNG, ``{id}_{channel}.png``.
 
-    Where none exists, `path` is returned.
+    Suffix and channel may be written in any case. Of several files, the suffix that comes first in `SUFFIXES`
+    is used, and lower case before upper case. Where there is none, `path` is returned.
     """
-    if path.exists():
+    if os.path.lexists(path):
         return path
-    others = (path.with_name(path.stem + suffix) for suffix in OTHER_SUFFIXES)
-    return next((other for other in others if other.exists()), path)
+    name = _other_names(path.parent).get(path.stem)
+    return path.with_name(name) if name else path
 
 
-def read_plane(path: Path) -> np.ndarray:
+def _other_names(folder: Path) -> dict[str, str]:
+    """Return the files of a folder that are not named ``{id}_{channel}.png`` by ``{id}_{channel}``."""
+    try:
+        changed = folder.stat().st_mtime_ns
+        if 0 <= time.time_ns() - changed < CLOCK_TICK:  # it may change again without a new time
+            return _list_other_names.__wrapped__(str(folder), changed)
+        return _list_other_names(str(folder), changed)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _list_other_names(folder: str, changed: int) -> dict[str, str]:
+    keys = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            split = split_name(entry.name)
+            if split and entry.name != f"{split[0]}_{split[1]}.png":
+                keys[entry.name] = "_".join(split)
+    # in reverse, so that the preferred name of a key is the last to be put in
+    return {keys[name]: name for name in sorted(keys, key=_preference, reverse=True)}
+
+
+def _preference(name: str) -> tuple[int, bool, str]:
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    channel = stem.rpartition("_")[2]
+    return SUFFIXES.index(suffix.lower()), channel + suffix != (channel + suffix).lower(), name
+
+
+def read_plane(path: Path, projection: str = "none") -> np.ndarray:
     """Read the image file of one stain.
 
-    A PNG must be grayscale. TIFF and JPEG may be in colour, as the Human Protein Atlas publishes them: the
-    strongest of the three colours is returned, since they show a single stain.
+    PNG, TIFF and JPEG follow the same rules: grayscale, or colour in which a single stain shows, as the Human
+    Protein Atlas publishes them; the strongest of the three colours is returned. Palettes and fewer than 8
+    bits are expanded, transparent pixels darken in proportion.
+
+    Parameters
+    ----------
+    projection : str
+        ``none``, or ``max`` for the brightest value of each pixel over the pages of a TIFF file.
 
     Returns
     -------
@@ -37,38 +95,55 @@ def read_plane(path: Path) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the file is missing, empty, truncated or damaged, does not have 8 bits per pixel and channel, or is
-        named .png without being a grayscale PNG; the message is a phrase that fits after a file name.
+        If the file cannot be used; the message is a phrase that fits after a file name.
     """
+    planes = map(_single_stain, image_formats.decode(_read_bytes(path), projection == "max"))
+    plane = next(planes)
+    for page, other in enumerate(planes, start=2):
+        if other.shape != plane.shape:
+            raise ValueError(f"has pages of different sizes: page {page} differs from the first")
+        plane = np.maximum(plane, other)
+    return plane
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # reading a FIFO would never end
+            kind = "a directory" if stat.S_ISDIR(state.st_mode) else "not a regular file"
+            raise ValueError(f"cannot be read: it is {kind}")
+        if state.st_size > MAX_BYTES:
+            raise ValueError(f"has {state.st_size:,} bytes, expected at most {MAX_BYTES:,}")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError("is missing") from None
+        raise ValueError("is a link to a missing file" if path.is_symlink() else "is missing") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if not data:
         raise ValueError("is empty")
-    if path.suffix not in OTHER_SUFFIXES:
-        _check_png(data)
-    plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if plane is None:
-        raise ValueError("is damaged: it cannot be decoded")
-    if plane.dtype != np.uint8:
-        raise ValueError(f"has {8 * plane.itemsize} bits per pixel, expected 8")
-    return plane if plane.ndim == 2 else np.ascontiguousarray(plane[..., :3].max(axis=2))
+    return data
 
 
-def _check_png(data: bytes) -> None:
-    """Raise a `ValueError` unless this is a complete PNG file whose header declares 8-bit grayscale.
-
-    cv2 cannot tell: it silently converts other kinds of PNG.
-    """
-    if not data.startswith(PNG_SIGNATURE):
-        raise ValueError("is not a PNG file")
-    if not data.endswith(PNG_END):
-        raise ValueError(f"is truncated ({len(data)} bytes)")
-    depth, color = data[24], data[25]  # PNG specification, chunk IHDR
-    if color != 0:
-        raise ValueError(f"is {PNG_COLORS.get(color, f'colour type {color}')}, expected grayscale")
-    if depth != 8:
-        raise ValueError(f"has {depth} bits per pixel, expected 8")
+def _single_stain(image: np.ndarray) -> np.ndarray:
+    """Return the plane of a stain from grayscale or colour, with or without alpha; raise for a composite."""
+    if image.ndim == 2:
+        return image
+    color_HWC = image[..., :3]
+    if image.shape[2] == 4:
+        alpha_HW1 = image[..., 3:]
+        if not alpha_HW1.any():
+            raise ValueError("is transparent everywhere: save it without alpha channel")
+        if alpha_HW1.min() < 255:  # what a black background shows
+            color_HWC = ((color_HWC * alpha_HW1.astype(np.uint16) + 127) // 255).astype(np.uint8)
+    height, width = color_HWC.shape[:2]
+    small = (max(1, width // BLOCK), max(1, height // BLOCK))
+    blocks_NC = cv2.resize(color_HWC, small, interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float32)
+    strongest_N = blocks_NC[:, blocks_NC.sum(axis=0).argmax()]
+    share_C = strongest_N @ blocks_NC / max(strongest_N @ strongest_N, 1e-9)
+    difference = np.sqrt(((blocks_NC - strongest_N[:, None] * share_C) ** 2).mean(axis=0)).max()
+    if difference > NOISE + VARIATION * strongest_N.std():
+        raise ValueError(
+            "shows several colours (a composite of stains, or a colour map), expected grayscale or the "
+            "colour of one stain: save each stain as a file of its own"
+        )
+    return np.ascontiguousarray(color_HWC.max(axis=2))

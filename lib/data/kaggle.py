@@ -4,7 +4,7 @@ Layout: ``train.csv`` (Id,Target), ``sample_submission.csv`` (Id,Predicted), and
 one image per channel, ``{id}_{red|green|blue|yellow}.png``, or a TIFF or JPEG of that name (`image_files`).
 """
 
-import csv
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,13 +12,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lib import files
+from lib import files, tables
 from lib.console import warn
-from lib.data import image_files
-from lib.errors import UserError
-from lib.labels import CHANNELS, parse_target
+from lib.data import image_files, image_folders
+from lib.data.sample_index import SampleIndex
+from lib.errors import UserError, quote
+from lib.labels import CHANNELS
 
 SUBSETS = ("train", "test")  # folders of images
+LONGEST_ID = 240  # bytes
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,30 @@ class BadImageError(Exception):
     """Raised by `read_image`; its first argument is the list of the sample's `BadImage`."""
 
 
+def read_tables(folder: Path) -> SampleIndex:
+    """Read ``train.csv`` and ``sample_submission.csv``.
+
+    Raises
+    ------
+    UserError
+        As `read_labels`, or if an id is in both files.
+    """
+    train_csv, submission_csv = folder / "train.csv", folder / "sample_submission.csv"
+    labelled, test = _read_table(train_csv, "Target"), _read_table(submission_csv, "Predicted")
+    line_of = {sample: line for line, sample in labelled["Id"].items()}
+    both = [(line, sample) for line, sample in test["Id"].items() if sample in line_of]
+    if both:
+        line, sample = both[0]
+        raise UserError(
+            f"{submission_csv}, line {line}: Id {quote(sample)} is also in {train_csv}, line "
+            f"{line_of[sample]}{f', as {len(both):,} ids are' * (len(both) > 1)}: expected each id in one "
+            f"of them; remove it from the other"
+        )
+    return SampleIndex(
+        list(labelled["Id"]), tables.read_targets(train_csv, labelled["Target"]), list(test["Id"])
+    )
+
+
 def read_labels(folder: Path) -> tuple[list[str], list[tuple[int, ...]]]:
     """Read ``train.csv``.
 
@@ -60,25 +86,21 @@ def read_labels(folder: Path) -> tuple[list[str], list[tuple[int, ...]]]:
     Raises
     ------
     UserError
-        If the file is missing or empty, lacks a column, or has a row with an invalid id or target.
+        As `lib.tables.read_table`; or if there are no rows, an id or target is invalid, or an id is listed
+        twice.
     """
-    table = _read_table(folder / "train.csv", "Target")
-    targets = []
-    for line, _, text in table:
-        try:
-            targets.append(parse_target(text))
-        except ValueError as error:
-            raise UserError(f"{folder / 'train.csv'}, line {line}: Target {error}") from None
-    return [sample for _, sample, _ in table], targets
+    path = folder / "train.csv"
+    table = _read_table(path, "Target")
+    return list(table["Id"]), tables.read_targets(path, table["Target"])
 
 
 def read_submission_ids(folder: Path) -> list[str]:
     """Return the ids of the test set, in the order of ``sample_submission.csv``; raises as `read_labels`."""
-    return [sample for _, sample, _ in _read_table(folder / "sample_submission.csv", "Predicted")]
+    return list(_read_table(folder / "sample_submission.csv", "Predicted")["Id"])
 
 
 def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
-    """Return the path of the image of one channel of a sample; that of the PNG where there is none.
+    """Return the path of the image of one channel of a sample (`image_files.find`).
 
     Parameters
     ----------
@@ -92,25 +114,58 @@ def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
     return image_files.find(folder / subset / f"{sample}_{channel}.png")
 
 
+def require_images(folder: Path, subset: str, ids: list[str]) -> None:
+    """Raise a `UserError` that says where the images may be, if none of the samples has any."""
+    first = [image_path(folder, subset, sample, channel) for sample in ids[:1] for channel in CHANNELS]
+    if not ids or any(map(os.path.lexists, first)):
+        return
+    images = folder / subset
+    if not images.is_dir() or image_folders.list_channels(images)[0].keys().isdisjoint(ids):
+        raise UserError(
+            f"{images} contains no image of the {len(ids):,} samples in its table, such as {first[0].name}; "
+            f"{image_folders.locate(images, [folder])}"
+        )
+
+
 def list_samples(folder: Path) -> list[str]:
-    """Return the ids of all samples with a green channel in a folder of images, sorted.
+    """Return the ids of all samples with an image of any channel in a folder, sorted.
+
+    Hidden files are ignored, and so are the pictures of merged channels that the Human Protein Atlas
+    publishes, such as ``{id}_blue_red_green.jpg``. Other images that belong to no sample are warned about.
 
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or the name of one contains characters that cannot be displayed.
     """
-    images = [path for path in folder.glob("*_green.*") if path.suffix in image_files.SUFFIXES]
-    if not images:
+    channels, others = image_folders.list_channels(folder)
+    if not channels:
         raise UserError(
             f"{folder} contains no image {{id}}_green.png: expected four images per sample, {{id}}_red, "
-            f"_green, _blue and _yellow, as PNG, TIFF or JPEG with 8 bits per pixel"
+            f"_green, _blue and _yellow, as PNG, TIFF or JPEG with 8 bits per pixel; "
+            f"{image_folders.locate(folder)}"
         )
-    return sorted({path.stem.removesuffix("_green") for path in images})
+    for sample in channels:
+        if not sample.isprintable():
+            raise UserError(
+                f"{folder} contains images named {sample!r}, a name with characters that cannot be "
+                f"displayed: rename them"
+            )
+    if others:
+        warn(
+            f"{folder}: ignored {len(others):,} image{'s' * (len(others) > 1)} not named after a sample and "
+            f"a channel ({{id}}_red and so on), such as {others[0]!r}"
+        )
+    return sorted(channels)
 
 
-def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
+def read_image(folder: Path, subset: str, sample: str, projection: str = "none") -> np.ndarray:
     """Read the four channels of one sample.
+
+    Parameters
+    ----------
+    projection : str
+        Of files with several pages (`image_files.read_plane`).
 
     Returns
     -------
@@ -128,7 +183,7 @@ def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
     for channel in CHANNELS:
         path = image_path(folder, subset, sample, channel)
         try:
-            plane = image_files.read_plane(path)
+            plane = image_files.read_plane(path, projection)
             if planes and plane.shape != planes[0].shape:
                 (height, width), (first_height, first_width) = plane.shape, planes[0].shape
                 raise ValueError(f"is {width}x{height}, expected the sample's {first_width}x{first_height}")
@@ -140,13 +195,17 @@ def read_image(folder: Path, subset: str, sample: str) -> np.ndarray:
     return cv2.merge(planes)
 
 
-def report_bad_images(bad: list[BadImage], list_path: Path, tolerated: int) -> None:
+def report_bad_images(
+    bad: list[BadImage], list_path: Path, tolerated: int, samples: dict[str, list[str]]
+) -> None:
     """List bad images in a CSV file, or delete the file if there is none; warn, or stop if they are too many.
 
     Parameters
     ----------
     tolerated : int
         Largest number of samples with bad images to continue without.
+    samples : dict of list of str
+        Ids of all samples by folder; bad images are too many if no sample of a folder is left.
 
     Raises
     ------
@@ -157,55 +216,51 @@ def report_bad_images(bad: list[BadImage], list_path: Path, tolerated: int) -> N
         list_path.unlink(missing_ok=True)
         return
     table = pd.DataFrame([asdict(image) for image in bad])
-    files.write_text(list_path, table.to_csv(index=False))
-    samples = table["id"].nunique()
-    first = f"the first is {bad[0].subset}/{bad[0].file}, which {bad[0].reason}"
-    listed = f"all {len(bad):,} files are listed in {list_path}"
-    if samples > tolerated:
+    files.write_csv(list_path, table)
+    by_subset = table.groupby("subset")["id"].nunique()
+    count = int(by_subset.sum())
+    none_left = [name for name in by_subset.index if by_subset[name] == len(samples[name])]
+    listed = f"all {len(bad):,} files are" if len(bad) > 1 else "it is"
+    first = (
+        f"the first is {bad[0].subset}/{bad[0].file}, which {bad[0].reason}; {listed} listed in {list_path}"
+    )
+    have = f"{count:,} sample{'s have' if count > 1 else ' has'} bad images; {first}"
+    if none_left:
+        raise UserError(f"{have}: fix them; no sample of {' and '.join(none_left)} can be used")
+    if count > tolerated:
         raise UserError(
-            f"{samples:,} sample{'s have' if samples > 1 else ' has'} bad images; {first}; {listed}: "
-            f"fix them, or continue without these samples with --set data.max_bad_images={samples}"
+            f"{have}: fix them, or continue without these samples with --set data.max_bad_images={count}"
         )
-    warn(f"continuing without {samples:,} sample{'s' * (samples > 1)} with bad images; {first}; {listed}")
+    warn(f"continuing without {count:,} sample{'s' * (count > 1)} with bad images; {first}")
 
 
-def _read_table(path: Path, column: str) -> list[tuple[int, str, str]]:
-    """Return (line number, Id, value of the column) of every row, with ids validated."""
+def _read_table(path: Path, column: str) -> pd.DataFrame:
+    """Read a table with the columns Id and `column`, with ids validated."""
     expected = f"expected the columns Id,{column}"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise UserError(
             f"{path} is missing: put Kaggle's files in {path.parent}, or pass their folder with --data FOLDER"
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a table: {error}; {expected}") from None
-    if not lines:
-        raise UserError(f"{path} is empty: {expected}")
-    (_, header), *lines = lines
-    if not {"Id", column} <= set(header):
-        raise UserError(f"{path} has the columns {','.join(header)}; {expected}")
-    if not lines:
+        )
+    table = tables.read_table(path, expected, ("Id", column))
+    if table.empty:
         raise UserError(f"{path} has no rows: {expected} and one row per sample")
-    for number, row in lines:
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {number}: {len(row)} fields, the first line has {len(header)}")
-    id_column, value_column = header.index("Id"), header.index(column)
-    table = [(number, row[id_column], row[value_column]) for number, row in lines]
-    _check_ids(path, table)
+    for line, sample in table["Id"].items():
+        problem = _problem_of_id(sample)
+        if problem:
+            raise UserError(f"{path}, line {line}: Id {problem}")
+    tables.lines_by_id(path, table["Id"])
     return table
 
 
-def _check_ids(path: Path, table: list[tuple[int, str, str]]) -> None:
-    seen: dict[str, int] = {}
-    for line, sample, _ in table:
-        if not sample.strip():
-            raise UserError(f"{path}, line {line}: Id is empty")
-        # an id becomes part of a file name, which must not lead out of the folder
-        if "/" in sample or "\\" in sample or ".." in sample or not sample.isprintable():
-            raise UserError(f"{path}, line {line}: Id {sample!r} cannot be part of a file name")
-        if sample in seen:
-            raise UserError(f"{path}, line {line}: Id {sample} is already in line {seen[sample]}")
-        seen[sample] = line
+def _problem_of_id(sample: str) -> str:
+    """Return what is wrong with an id, which becomes part of file names; empty if nothing is."""
+    if not sample.strip():
+        return "is empty"
+    # it must not lead out of the folder, and fit into a file system's 255 bytes with a channel and suffix
+    if "/" in sample or "\\" in sample or ".." in sample or not sample.isprintable():
+        return f"{quote(sample)} cannot be part of a file name"
+    if len(sample.encode()) > LONGEST_ID:
+        return f"{quote(sample)} is too long for a file name: expected at most {LONGEST_ID} bytes"
+    if sample != sample.strip():
+        return f"{quote(sample)} begins or ends with a space: remove it"
+    return ""

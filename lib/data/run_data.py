@@ -4,18 +4,23 @@
 channels, by size, for the training rows of every fold) lie in the run's folder; stage 00 writes them.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib import files, location_groups
-from lib.data import sample_index
+from lib.data import sample_groups, sample_index, strata
 from lib.data.sample_index import SUBSETS, SampleIndex
 from lib.errors import UserError
+from lib.labels import CHANNELS, CLASSES
 from lib.location_groups import LocationGroups
 from lib.run import Run
+from lib.stage_files import parse_numbers, rewrite
+
+SCRIPT = "00_prepare.py"  # writes both files
+MOST_FOLDS = 50  # as the setting ``split.folds``
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class RunData:
         The class numbers that the run keeps.
     groups : dict of tuple of int
         Class numbers by location group, all 28.
+    sample_group_N : ndarray of shape (N,), int
+        Group of related samples of every labelled sample. Default: each its own.
+    weights : dict of ndarray of float
+        By labelled subset, weights that give its samples the mixture of strata of the test set; empty where
+        no strata are known.
     """
 
     index: SampleIndex
@@ -64,6 +74,12 @@ class RunData:
     folds: tuple[Fold, ...]
     classes: list[int]
     groups: LocationGroups
+    sample_group_N: np.ndarray | None = None
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.sample_group_N is None:
+            object.__setattr__(self, "sample_group_N", np.arange(len(self.index.train_ids)))
 
     @classmethod
     def read(cls, run: Run, index: SampleIndex | None = None) -> "RunData":
@@ -72,13 +88,22 @@ class RunData:
         Parameters
         ----------
         index : SampleIndex or None
-            Default: the run's own.
+            The run's labelled samples, and others in place of its test set. Default: the run's own.
         """
+        weighted = bool(run.config.split.strata) and index is None
         index = index or sample_index.read_index(run.index)
         subsets, folds = read_split(run.split, index)
-        statistics = files.read_json(files.require(run.statistics, "00_prepare.py"))
+        classes = Statistics.read(run.statistics).classes
         groups = location_groups.read(run.config.hierarchy.grouping)
-        return cls(index, subsets, folds, statistics["classes"], groups)
+        sample_group_N = sample_groups.read_sample_groups(run.sample_groups, index.train_ids)
+        weights = {}
+        if weighted:
+            stratum_N = strata.read_strata(Path(run.config.split.strata), index.train_ids + index.test_ids)
+            of_test_M = stratum_N[len(index.train_ids) :]
+            weights = {
+                name: strata.weights(stratum_N[rows], of_test_M, name) for name, rows in subsets.items()
+            }
+        return cls(index, subsets, folds, classes, groups, sample_group_N, weights)
 
     def rows(self, subset: str, fold: Fold | None = None) -> np.ndarray:
         """Return the rows of a labelled subset, or of ``test``, in the order in which it is predicted.
@@ -120,6 +145,11 @@ class RunData:
         return self.truth_NC("train" if "train" in self.subsets else "validation")
 
     @property
+    def has_groups(self) -> bool:
+        """Whether some labelled samples are known to be related."""
+        return len(np.unique(self.sample_group_N)) < len(self.sample_group_N)
+
+    @property
     def has_folds(self) -> bool:
         """Whether validation is predicted out of fold."""
         return self.folds[0].number is not None
@@ -135,9 +165,9 @@ class RunData:
 
 def read_split(path: Path, index: SampleIndex) -> tuple[dict[str, np.ndarray], tuple[Fold, ...]]:
     """Read ``split.csv``; returns the subsets and folds of `RunData`."""
-    split = pd.read_csv(files.require(path, "00_prepare.py"), dtype={"id": str}, keep_default_na=False)
-    row_of = {sample: row for row, sample in enumerate(index.train_ids)}
-    rows, fold_N = split["id"].map(row_of).to_numpy(), split["fold"].to_numpy()
+    with files.reading(path, SCRIPT):
+        split = files.read_table(path, rewrite(SCRIPT), ("id", "subset", "fold"))
+        rows, fold_N = _check_split(split, index)
     subsets = {
         name: np.sort(rows[split["subset"] == name]) for name in SUBSETS if (split["subset"] == name).any()
     }
@@ -153,6 +183,68 @@ def read_split(path: Path, index: SampleIndex) -> tuple[dict[str, np.ndarray], t
     return subsets, folds
 
 
+def _check_split(split: pd.DataFrame, index: SampleIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row in the index and the fold of every row of a split; a `ValueError` if it is damaged."""
+    row_of = {sample: row for row, sample in enumerate(index.train_ids)}
+    row_N, fold_N = split["id"].map(row_of), parse_numbers(split["fold"], -1, MOST_FOLDS - 1)
+    with_folds = (fold_N >= 0).any()
+    # with folds, the samples of the folds are those of the subset train, and none is of validation
+    has_fold_N = (split["subset"] == "train") & with_folds
+    allowed = [name for name in SUBSETS if name != "validation" or not with_folds]
+    for wrong_N, reason in (
+        (row_N.isna(), "has an id that is not a labelled one of index.csv"),
+        (split["id"].duplicated(), "repeats an id"),
+        (~split["subset"].isin(allowed), f"has a subset other than {', '.join(allowed)}"),
+        ((fold_N % 1 != 0) | ((fold_N >= 0) != has_fold_N), "has a fold that does not fit its subset"),
+    ):
+        if wrong_N.any():
+            raise ValueError(f"line {wrong_N.idxmax()} {reason}")
+    folds = sorted(set(fold_N[fold_N >= 0].astype(int)))
+    if folds != list(range(len(folds))) or len(folds) == 1:
+        raise ValueError(f"it has the folds {', '.join(map(str, folds))}")
+    if not folds and not {"train", "validation"} <= set(split["subset"]):
+        raise ValueError("it has no sample of train or of validation")
+    return row_N.to_numpy(int), fold_N.to_numpy(int)
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean and standard deviation of the training rows of a fold: 4 grey levels, 0-255, R G B Y."""
+
+    mean: list[float]
+    std: list[float]
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != len(CHANNELS) or not all(0 <= value <= 255 for value in values):
+                raise ValueError(f"{name} is not {len(CHANNELS)} grey levels from 0 to 255")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Content of ``statistics.json``.
+
+    Attributes
+    ----------
+    classes : list of int
+        The class numbers that the run keeps, ascending.
+    channels : dict of list of ChannelStatistics
+        Of every fold, by size; empty in a run that averages others, or without images.
+    """
+
+    classes: list[int]
+    channels: dict[str, list[ChannelStatistics]]
+
+    def __post_init__(self) -> None:
+        if not self.classes or self.classes != sorted(set(self.classes) & set(range(len(CLASSES)))):
+            raise ValueError(f"classes is {self.classes}, expected class numbers 0-27, ascending")
+
+    @classmethod
+    def read(cls, path: Path) -> "Statistics":
+        """Read ``statistics.json``; a `UserError` if it is missing or damaged."""
+        return files.read_json(path, SCRIPT, cls)
+
+
 def write_statistics(
     path: Path, classes: np.ndarray, channels: dict[int, list[dict[str, list[float]]]]
 ) -> None:
@@ -161,8 +253,13 @@ def write_statistics(
     files.write_json(path, {"classes": classes.tolist(), "channels": by_size})
 
 
-def read_channel_statistics(path: Path, size: int) -> list[dict[str, list[float]]]:
+def read_channel_statistics(path: Path, size: int, folds: int | None = None) -> list[dict[str, list[float]]]:
     """Read the channel statistics of a size from ``statistics.json``.
+
+    Parameters
+    ----------
+    folds : int or None
+        Number of folds that there must be, 1 in a single split; None: any.
 
     Returns
     -------
@@ -174,10 +271,12 @@ def read_channel_statistics(path: Path, size: int) -> list[dict[str, list[float]
     UserError
         If the size is not among those of the run.
     """
-    channels = files.read_json(files.require(path, "00_prepare.py"))["channels"]
+    channels = Statistics.read(path).channels
     if str(size) not in channels:
         raise UserError(
             f"{path} has the sizes {', '.join(channels)}, not {size}: "
             f"run `python 00_prepare.py` with data.sizes={size} for a run of another name (--run NAME)"
         )
-    return channels[str(size)]
+    if folds not in (None, len(channels[str(size)])):
+        raise files.damaged(path, f"it has {len(channels[str(size)])} folds, the split has {folds}", SCRIPT)
+    return [asdict(statistics) for statistics in channels[str(size)]]

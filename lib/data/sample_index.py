@@ -14,8 +14,10 @@ import pandas as pd
 
 from lib import files
 from lib.labels import parse_target, target_matrix
+from lib.stage_files import rewrite
 
-SUBSETS = ("train", "validation", "holdout")  # of the labelled samples
+SCRIPT = "00_prepare.py"  # writes the index
+SUBSETS = ("train", "validation", "holdout", "siblings")  # of the labelled samples
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class SampleIndex:
     train_ids: list[str]
     targets: list[tuple[int, ...]]
     test_ids: list[str]
+
+    @property
+    def ids(self) -> dict[str, list[str]]:
+        """Ids by folder of images: train and test."""
+        return {"train": self.train_ids, "test": self.test_ids}
 
     @cached_property
     def truth_NC(self) -> np.ndarray:
@@ -53,11 +60,20 @@ def write_index(path: Path, index: SampleIndex) -> None:
 
 
 def read_index(path: Path) -> SampleIndex:
-    """Read ``index.csv``; a `UserError` names the stage that creates it where it is missing."""
-    table = pd.read_csv(files.require(path, "00_prepare.py"), dtype=str, keep_default_na=False)
-    train = table[table["set"] == "train"]
-    return SampleIndex(
-        train_ids=list(train["id"]),
-        targets=[parse_target(text) for text in train["target"]],
-        test_ids=list(table.loc[table["set"] == "test", "id"]),
-    )
+    """Read ``index.csv``; a `UserError` names the stage that creates it where it is missing or damaged."""
+    with files.reading(path, SCRIPT):
+        table = files.read_table(path, rewrite(SCRIPT), ("id", "set", "target"))
+        is_train = table["set"] == "train"
+        other = table[~is_train & ((table["set"] != "test") | (table["target"] != ""))]
+        repeated = table[table["id"].duplicated() | (table["id"] == "")]
+        for wrong, reason in ((other, "is no sample of train or test"), (repeated, "repeats or lacks an id")):
+            if len(wrong):
+                raise ValueError(f"line {wrong.index[0]} {reason}")
+        if not is_train.any() or not is_train.is_monotonic_decreasing:
+            raise ValueError("the labelled samples are missing, or do not come first")
+        train = table[is_train]
+        return SampleIndex(
+            train_ids=list(train["id"]),
+            targets=[parse_target(text) for text in train["target"]],
+            test_ids=list(table.loc[~is_train, "id"]),
+        )

@@ -1,10 +1,15 @@
 """Confusions between classes in multi-label decisions."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from lib import files
 from lib.labels import CLASSES
+from lib.stage_files import COUNT, SHARE
 
+COLUMNS = {"samples": COUNT, "share": SHARE, "lift": COUNT, "missed": COUNT}  # of numbers, and their bounds
 MIN_SAMPLES = 3  # fewer may well be chance
 MIN_LIFT = 1.3  # false positives of a class, relative to all samples without it
 
@@ -63,6 +68,11 @@ def frequent_confusions(truth_NC: np.ndarray, decision_NC: np.ndarray, classes: 
                 missed = (both_N & ~decision_NC[:, label]).sum()
                 pair = CLASSES[label], CLASSES[wrong]
                 rows.append((*pair, both_N.sum(), share, share / base, missed, share - base))
-    columns = ["class", "predicted_as", "samples", "share", "lift", "missed", "excess"]
+    columns = ["class", "predicted_as", *COLUMNS, "excess"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("excess", ascending=False, kind="stable").drop(columns="excess")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table of `frequent_confusions`, which stage 04 wrote; a `UserError` if it is damaged."""
+    return files.read_results(path, "04_threshold.py", ("class", "predicted_as"), COLUMNS, may_be_empty=True)

@@ -10,12 +10,11 @@ from lib.console import info
 from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions
-from lib.evaluation.predictions import PredictionTable, Predictor
+from lib.evaluation.predictions import METHODS, PredictionTable, Predictor
 from lib.run import Run
 from lib.steps import Step
 
 NAME = "ensemble"  # of the predictor
-METHODS = ("mean", "rank_mean", "weighted")
 FOLDS = 5  # of the validation samples, to estimate how well learnt weights generalise
 LEARNT_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the learnt weights; the rest are equal weights
 ITERATIONS = 100  # of the expectation maximisation
@@ -82,8 +81,12 @@ def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
         build,
         settings=["ensemble"],
         inputs=files.fingerprints(*tables),
-        outputs=[folder / NAME / f"{subset}.npz" for subset in ids if subset != "train"],
+        outputs=[
+            folder / NAME / name
+            for name in ("predictor.json", *(f"{subset}.npz" for subset in ids if subset != "train"))
+        ],
         rebuild=force,
+        verify=lambda: list(map(predictions.load, tables)),
     )
     return sorted({*known, NAME})
 

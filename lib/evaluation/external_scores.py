@@ -1,16 +1,18 @@
 """External scores: predictions made outside this project, added to a run as a predictor."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lib import tables
+from lib.config import RESERVED_NAMES
 from lib.data.sample_index import SampleIndex
-from lib.errors import UserError
+from lib.errors import UserError, quote
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES, class_number
+from lib.names import check_name
 
 ID_COLUMNS = ("id", "Id", "ID", "image_id")
 
@@ -38,18 +40,14 @@ def read(path: Path, index: SampleIndex) -> pd.DataFrame:
     UserError
         If the file is missing or unreadable, lists an id twice, or holds a value outside [0, 1].
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing: expected a CSV or npy file of scores")
-    table = _read_npy(path, index) if path.suffix == ".npy" else _read_csv(path)
-    duplicates = table.index[table.index.duplicated()]
-    if len(duplicates):
-        raise UserError(f"{path} lists the id {duplicates[0]} twice: expected each id once")
+    with np.errstate(over="ignore"):  # an infinity is rejected below
+        table = _read_npy(path, index) if path.suffix.lower() == ".npy" else _read_csv(path)
     wrong = ~table.ge(0).to_numpy() | ~table.le(1).to_numpy()
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise UserError(
-            f"{path}, id {table.index[row]}, class {table.columns[column]}: {table.iloc[row, column]} is not "
-            f"a probability; expected a number in [0, 1]"
+            f"{path}, id {quote(table.index[row])}, class {table.columns[column]}: "
+            f"{table.iloc[row, column]} is not a probability; expected a number in [0, 1]"
         )
     return table
 
@@ -85,7 +83,7 @@ def add(
     """
     _check_name(folder, name, paths)
     table = _read_all(paths, index)
-    listed, tables = ", ".join(map(str, paths)), {}
+    listed, written = ", ".join(map(str, paths)), {}
     for subset, ids in subsets.items():
         missing = [sample for sample in ids if sample not in table.index]
         if missing and subset == "train":
@@ -93,20 +91,21 @@ def add(
         if missing:
             raise UserError(
                 f"{listed}: no scores for {len(missing):,} of the {len(ids):,} ids of {subset}, "
-                f"for example {missing[0]}"
+                f"for example {quote(missing[0])}"
             )
-        tables[subset] = predictions.from_outputs(ids, table.loc[ids].to_numpy(np.float32), list(table))
+        written[subset] = predictions.from_outputs(ids, table.loc[ids].to_numpy(np.float32), list(table))
     Predictor("external", files=list(map(str, paths))).write(folder / name)
-    for subset, own in tables.items():
+    for subset, own in written.items():
         predictions.save(folder / name / f"{subset}.npz", own)
-    return {subset: len(own.ids) for subset, own in tables.items()}
+    return {subset: len(own.ids) for subset, own in written.items()}
 
 
 def _check_name(folder: Path, name: str, paths: list[Path]) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not paths:
-        raise UserError(
-            f"--add {name}: expected a name of letters, digits and . _ - followed by files of scores"
-        )
+    check_name(name, "--add")
+    if not paths:
+        raise UserError(f"--add {name}: expected a name followed by files of scores")
+    if name in RESERVED_NAMES:
+        raise UserError(f"--add {name}: stage 04 uses this name itself; choose another name")
     if (folder / name).exists() and Predictor.read(folder / name).kind != "external":
         raise UserError(f"--add {name}: the run already has a predictor of this name; choose another name")
 
@@ -116,51 +115,71 @@ def _read_all(paths: list[Path], index: SampleIndex) -> pd.DataFrame:
     table, listed = pd.concat([read(path, index) for path in paths]), ", ".join(map(str, paths))
     duplicates = table.index[table.index.duplicated()]
     if len(duplicates):
-        raise UserError(f"{listed} list the id {duplicates[0]} twice: expected each id once")
+        raise UserError(f"{listed} list the id {quote(duplicates[0])} twice: expected each id once")
     if table.isna().any(axis=None):
         raise UserError(f"{listed} contain different classes: expected the same classes in each file")
     return table
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={name: str for name in ID_COLUMNS})
-    id_columns = [name for name in ID_COLUMNS if name in table]
-    if not id_columns:
-        raise UserError(f"{path} has no column of ids; expected one of {', '.join(ID_COLUMNS)}")
-    table = table.set_index(id_columns[0])
-    numbers = [class_number(str(name)) for name in table]
+    expected = f"expected a column of ids ({', '.join(ID_COLUMNS)}) and one of scores per class"
+    table = tables.read_table(path, expected)
+    id_column = next((name for name in ID_COLUMNS if name in table), None)
+    if id_column is None:
+        raise UserError(f"{path} has the columns {quote(','.join(table))}; {expected}")
+    ids = list(tables.lines_by_id(path, table.pop(id_column)))
+    numbers = [class_number(name) for name in table]
     if None in numbers:
         raise UserError(
-            f"{path}: column {table.columns[numbers.index(None)]!r} is none of the 28 classes; expected 0-27 "
-            f"or a name"
+            f"{path}: column {quote(table.columns[numbers.index(None)])} is none of the 28 classes; expected "
+            f"0-27 or a name"
         )
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"{path}: expected exactly one column for each class that it scores")
-    table.columns = numbers
-    for column in table:
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            raise UserError(f"{path}, class {column}: expected numbers")
-    return table.astype(np.float32)
+    scores = {number: _to_numbers(path, table[name]) for number, name in zip(numbers, table, strict=True)}
+    return pd.DataFrame(scores, index=pd.Index(ids, dtype=object))
+
+
+def _to_numbers(path: Path, column: pd.Series) -> np.ndarray:
+    """Return a column of text as float32."""
+    numbers = []
+    for line, text in column.items():
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            raise UserError(
+                f"{path}, line {line}, column {column.name}: {quote(text)} is not a number; expected one in "
+                f"[0, 1], with a decimal point"
+            ) from None
+    return np.array(numbers, np.float64).astype(np.float32)
 
 
 def _read_npy(path: Path, index: SampleIndex) -> pd.DataFrame:
+    expected = f"expected an npy file of numbers, one row per sample, {len(CLASSES)} columns"
+    tables.require_regular_file(path, expected)
     try:
-        scores_NC = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} is not an npy file of numbers: {error}") from None
+        # mapped: a header that promises more than the file holds is an error, and reserves no memory
+        scores_NC = np.lib.format.open_memmap(path, mode="r")
+        if scores_NC.dtype.kind not in "fiub":
+            raise ValueError(f"dtype {scores_NC.dtype}")
+    except Exception as error:  # numpy parses the header as Python: SyntaxError, TokenError and others
+        raise UserError(f"{path} is not an npy file of numbers ({quote(str(error))}): {expected}") from None
     if scores_NC.ndim != 2 or scores_NC.shape[1] != len(CLASSES):
-        raise UserError(f"{path} has shape {scores_NC.shape}, expected (samples, {len(CLASSES)})")
+        raise UserError(f"{path} has shape {scores_NC.shape}, not (samples, {len(CLASSES)}): {expected}")
     ids = _ids_beside(path, len(scores_NC)) or _ids_by_count(path, len(scores_NC), index)
     return pd.DataFrame(scores_NC.astype(np.float32), index=pd.Index(ids, dtype=object))
 
 
 def _ids_beside(path: Path, rows: int) -> list[str]:
     """Return the ids listed in the CSV or text file beside an npy file; empty if there is no such file."""
-    beside = [path.with_suffix(suffix) for suffix in (".csv", ".txt") if path.with_suffix(suffix).is_file()]
+    beside = [path.with_suffix(suffix) for suffix in (".csv", ".txt") if path.with_suffix(suffix).exists()]
     if not beside:
         return []
-    ids = [line.split(",")[0].strip() for line in beside[0].read_text().splitlines() if line.strip()]
-    ids = ids[1:] if ids and ids[0] in ID_COLUMNS else ids
+    lines, fields = tables.read_rows(beside[0], f"expected the ids of {path.name}, one per line")
+    column = pd.Series([row[0].strip() for row in fields], index=lines, name="id")
+    if column.iloc[0] in ID_COLUMNS:
+        column = column.iloc[1:]
+    ids = list(tables.lines_by_id(beside[0], column))
     if len(ids) != rows:
         raise UserError(f"{path} has {rows:,} rows, but {beside[0]} lists {len(ids):,} ids")
     return ids

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from lib import files
+from lib.data.run_data import Statistics
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
 
 
 def start(runs: list[Path], folder: Path) -> None:
-    """Copy what stages 04 and 05 read besides predictions: ``split.csv`` and ``statistics.json``.
+    """Copy what stages 04 and 05 read besides predictions: split, groups of samples, and classes.
 
     Parameters
     ----------
@@ -32,13 +33,15 @@ def start(runs: list[Path], folder: Path) -> None:
                 f"{other} differs from {first}: expected runs with the same data and split settings, so that "
                 f"none is trained on samples that another is evaluated on"
             )
-    classes = [files.read_json(run / "statistics.json")["classes"] for run in runs]
+    classes = [Statistics.read(run / "statistics.json").classes for run in runs]
     if any(own != classes[0] for own in classes):
         raise UserError(
             f"{', '.join(run.name for run in runs)} keep different classes: expected runs with the same "
             f"split.rare_class_minimum"
         )
     files.write_bytes(folder / "split.csv", first.read_bytes())
+    groups = files.require(runs[0] / "sample_groups.csv", "00_prepare.py")
+    files.write_bytes(folder / "sample_groups.csv", groups.read_bytes())
     files.write_json(folder / "statistics.json", {"classes": classes[0], "channels": {}})
 
 

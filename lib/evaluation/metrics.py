@@ -6,12 +6,16 @@ import pandas as pd
 from lib.labels import CLASSES
 
 
-def f1_per_class(truth_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
+def f1_per_class(
+    truth_NC: np.ndarray, decision_NC: np.ndarray, weight_N: np.ndarray | None = None
+) -> np.ndarray:
     """Return the F1 score of each class.
 
     Parameters
     ----------
     truth_NC, decision_NC : ndarray of shape (N, C), bool
+    weight_N : ndarray of shape (N,), float, or None
+        Weight of each sample. Default: 1.
 
     Returns
     -------
@@ -19,13 +23,14 @@ def f1_per_class(truth_NC: np.ndarray, decision_NC: np.ndarray) -> np.ndarray:
         ``2 TP / (2 TP + FP + FN)``; 0 for a class that is neither present nor predicted, as in Kaggle's
         scorer and in scikit-learn with ``zero_division=0``.
     """
-    true_positives_C = (truth_NC & decision_NC).sum(axis=0)
-    return _ratio(2 * true_positives_C, truth_NC.sum(axis=0) + decision_NC.sum(axis=0))
+    weight_N = np.ones(len(truth_NC)) if weight_N is None else weight_N
+    true_positives_C = weight_N @ (truth_NC & decision_NC)
+    return _ratio(2 * true_positives_C, weight_N @ truth_NC + weight_N @ decision_NC)
 
 
-def macro_f1(truth_NC: np.ndarray, decision_NC: np.ndarray) -> float:
-    """Return the unweighted mean of the classes' F1 scores, the competition's metric."""
-    return float(f1_per_class(truth_NC, decision_NC).mean())
+def macro_f1(truth_NC: np.ndarray, decision_NC: np.ndarray, weight_N: np.ndarray | None = None) -> float:
+    """Return the unweighted mean of the classes' F1 scores, the competition's metric; see `f1_per_class`."""
+    return float(f1_per_class(truth_NC, decision_NC, weight_N).mean())
 
 
 def scores(truth_NC: np.ndarray, decision_NC: np.ndarray) -> pd.DataFrame:

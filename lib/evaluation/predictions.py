@@ -3,19 +3,42 @@
 ``predictions/<predictor>/`` holds ``predictor.json`` and a table for each subset, ``<subset>.npz``.
 """
 
-import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from lib import files
-from lib.errors import UserError
+from lib.errors import UserError, quote
 from lib.labels import CLASSES
+from lib.names import check_name
+from lib.stage_files import damaged, read_arrays
 
 # end of the name of a predictor or table, by number of views: 1, or 8 with test-time augmentation
 SUFFIXES = {1: "", 8: "_tta"}
-KINDS = ("network", "trees", "hierarchy", "ensemble", "external", "merged")
+REQUIRED = {  # by kind: the attributes that must not be empty
+    "network": ("network",),
+    "trees": ("network",),
+    "hierarchy": ("routing", "stage_1"),
+    "ensemble": ("members", "method"),
+    "external": ("files",),
+    "merged": ("runs",),
+}
+REPEATS = 4  # of a sample with weight 1, where weights are realised by repeating samples
+KINDS = tuple(REQUIRED)
+ROUTING = ("hard", "soft")
+METHODS = ("mean", "rank_mean", "weighted")
+# first words of the reserved names of networks and predictors that stage 02 does not create
+SCRIPTS = {"ensemble": "04_threshold.py"} | dict.fromkeys(("hierarchy", "joint", "stage"), "03_train_hier.py")
+
+
+def creator(folder: Path) -> str:
+    """Return the script that creates a predictor or network, by its folder or that of one of its folds.
+
+    Only the advice in error messages depends on it, where the files that describe it may be damaged.
+    """
+    name = folder.parent.name if folder.name.startswith("fold_") else folder.name
+    return SCRIPTS.get(name.split("_")[0], "02_train_cnn.py")
 
 
 @dataclass(frozen=True)
@@ -58,8 +81,20 @@ class Predictor:
     runs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"kind of predictor {self.kind!r}: expected one of {' '.join(KINDS)}")
+        for name, known in (
+            ("kind", KINDS), ("views", SUFFIXES), ("routing", ("", *ROUTING)), ("method", ("", *METHODS))
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                expected = " ".join(map(str, filter(None, known)))
+                raise UserError(f"{name} of a predictor {getattr(self, name)!r}: expected one of {expected}")
+        for name in REQUIRED[self.kind]:
+            if not getattr(self, name):
+                raise UserError(f"a predictor of the kind {self.kind} needs {name}")
+        names = (self.network, self.stage_1, *self.stage_2.values(), *self.members, *self.runs)
+        for name in filter(None, names):  # each names a folder
+            check_name(name, "network, predictor or run")
+        if not all(0 <= weight < 1.001 for weight in self.members.values()):  # they were rounded
+            raise UserError(f"members {self.members}: expected weights from 0 to 1")
 
     def write(self, folder: Path) -> None:
         """Write ``predictor.json`` into a predictor's folder."""
@@ -69,12 +104,7 @@ class Predictor:
     @classmethod
     def read(cls, folder: Path) -> "Predictor":
         """Read ``predictor.json``; a `UserError` if it is missing or has other content."""
-        path = files.require(folder / "predictor.json", "02_train_cnn.py")
-        content = files.read_json(path)
-        try:
-            return cls(**content)
-        except (TypeError, UserError) as error:
-            raise UserError(f"{path}: {error}; delete the folder and run its stage again") from None
+        return files.read_json(folder / "predictor.json", creator(folder), cls)
 
 
 @dataclass(frozen=True)
@@ -88,11 +118,14 @@ class PredictionTable:
         In Kaggle's class order; of a hierarchy's stage 1, its groups or their combinations instead.
     known_C : ndarray of shape (28,), bool
         The classes that the predictor can predict; for the others the probability is 0. Default: all.
+    source : tuple of (Path, str), or None
+        The file that it was read from, and the script that writes that file.
     """
 
     ids: list[str]
     probabilities_NC: np.ndarray
     known_C: np.ndarray | None = None
+    source: tuple[Path, str] | None = None
 
     def __post_init__(self) -> None:
         if self.known_C is None:
@@ -114,10 +147,9 @@ class PredictionTable:
         row_of = {sample: row for row, sample in enumerate(self.ids)}
         missing = [sample for sample in ids if sample not in row_of]
         if missing:
-            raise UserError(
-                f"no prediction for {len(missing):,} of the {len(ids):,} ids of {what}, for example "
-                f"{missing[0]}: run `python 02_train_cnn.py --force` to predict again"
-            )
+            lacking = f"no prediction for {len(missing):,} of the {len(ids):,} ids of {what}, for example "
+            lacking += missing[0]
+            raise damaged(self.source[0], lacking, self.source[1]) if self.source else UserError(lacking)
         return self.probabilities_NC[[row_of[sample] for sample in ids]]
 
 
@@ -131,16 +163,30 @@ class LabelledPredictions:
     probabilities_NC : ndarray of shape (N, C), float, in [0, 1]
     allowed_NC : ndarray of shape (N, C), bool, or None
         Which labels a hierarchy's stage 1 admits, as `thresholds.final_decisions` takes it.
+    group_N : ndarray of shape (N,), int, or None
+        Group of related samples of each; None: all are independent.
+    weight_N : ndarray of shape (N,), float, or None
+        Weights that give the samples the mixture of the test set, with a mean of 1; None: not known.
     """
 
     truth_NC: np.ndarray
     probabilities_NC: np.ndarray
     allowed_NC: np.ndarray | None = None
+    group_N: np.ndarray | None = None
+    weight_N: np.ndarray | None = None
 
     def rows(self, rows: np.ndarray) -> "LabelledPredictions":
         """Return those of some samples, by row number or mask."""
-        allowed_NC = None if self.allowed_NC is None else self.allowed_NC[rows]
-        return LabelledPredictions(self.truth_NC[rows], self.probabilities_NC[rows], allowed_NC)
+        arrays = (getattr(self, item.name) for item in fields(self))
+        return LabelledPredictions(*(None if array is None else array[rows] for array in arrays))
+
+    def in_test_mixture(self) -> "LabelledPredictions":
+        """Return samples repeated in proportion to their weights, `REPEATS` times on average.
+
+        The fractions are carried over to the following samples, so that the sums are right.
+        """
+        ends_N = np.rint(np.cumsum(self.weight_N) * REPEATS).astype(int)
+        return self.rows(np.repeat(np.arange(len(ends_N)), np.diff(ends_N, prepend=0)))
 
 
 def from_outputs(ids: list[str], probabilities_NO: np.ndarray, classes: list[int] | None) -> PredictionTable:
@@ -193,7 +239,7 @@ def save(path: Path, table: PredictionTable) -> None:
         np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C)
 
 
-def load(path: Path, columns: int = len(CLASSES), script: str = "02_train_cnn.py") -> PredictionTable:
+def load(path: Path, columns: int = len(CLASSES), script: str = "") -> PredictionTable:
     """Read and check a prediction table.
 
     Parameters
@@ -201,31 +247,44 @@ def load(path: Path, columns: int = len(CLASSES), script: str = "02_train_cnn.py
     columns : int
         Number of probabilities per sample.
     script : str
-        The script that creates it, for the error where it is missing.
+        The script that creates it; by default that of the predictor or network in whose folder it lies.
 
     Raises
     ------
     UserError
-        If the file is missing or is not a prediction table: shapes, duplicate ids, or values that are not
-        probabilities.
+        If the file is missing or is not a prediction table: shapes, types, duplicate ids, or values that are
+        not probabilities.
     """
-    files.require(path, script)
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            ids, probabilities_NC = content["ids"], content["probabilities"]
-            known_C = content.get("known")
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a prediction table with ids and probabilities: {error}") from None
-    expected = (len(ids), columns)
-    if probabilities_NC.shape != expected:
-        raise UserError(f"{path}: probabilities have shape {probabilities_NC.shape}, expected {expected}")
-    if len(set(ids.tolist())) < len(ids):
-        raise UserError(f"{path} lists an id twice: delete it and run its stage again")
+    script = script or creator(path.parent)
+    with files.reading(path, script):
+        arrays = read_arrays(path, ("ids", "probabilities", "known"))
+        for name in ("ids", "probabilities"):
+            if name not in arrays:
+                raise ValueError(f"it has no {name}")
+        table = _checked(arrays["ids"], arrays["probabilities"], arrays.get("known"), columns)
+    return replace(table, source=(path, script))
+
+
+def _checked(
+    ids: np.ndarray, probabilities_NC: np.ndarray, known_C: np.ndarray | None, columns: int
+) -> PredictionTable:
+    """Return a table of arrays from a file; a `ValueError` with the first problem."""
+    expected = (len(ids) if ids.ndim == 1 else 0, columns)
+    if ids.ndim != 1 or ids.dtype.kind != "U":
+        raise ValueError(f"ids have shape {ids.shape} and type {ids.dtype}, expected a list of text")
+    if probabilities_NC.shape != expected or probabilities_NC.dtype.kind != "f":
+        found = f"shape {probabilities_NC.shape} and type {probabilities_NC.dtype}"
+        raise ValueError(f"probabilities have {found}, expected {expected} and float32")
+    if known_C is not None and (known_C.shape != (columns,) or known_C.dtype != bool):
+        raise ValueError(f"known has shape {known_C.shape} and type {known_C.dtype}, expected {columns} bool")
+    listed = ids.tolist()
+    if len(set(listed)) < len(listed):
+        raise ValueError("it lists an id twice")
     valid_NC = (probabilities_NC >= 0) & (probabilities_NC <= 1)
     if not valid_NC.all():
         row = int(np.flatnonzero(~valid_NC.all(axis=1))[0])
-        raise UserError(f"{path}, id {ids[row]}: a value is not a probability in [0, 1]")
-    return PredictionTable(ids.tolist(), probabilities_NC, known_C)
+        raise ValueError(f"id {quote(listed[row])}: a value is not a probability in [0, 1]")
+    return PredictionTable(listed, np.ascontiguousarray(probabilities_NC, np.float32), known_C)
 
 
 def table_path(network: Path, subset: str, views: int) -> Path:
@@ -245,7 +304,7 @@ def table_paths(folder: Path, subsets: list[str]) -> dict[str, Path]:
     """
     paths = {subset: folder / f"{subset}.npz" for subset in subsets}
     return {
-        subset: files.require(path, "02_train_cnn.py")
+        subset: files.require(path, creator(folder))
         for subset, path in paths.items()
         if subset != "train" or path.exists()
     }

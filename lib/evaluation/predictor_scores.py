@@ -14,9 +14,36 @@ from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions, submission, thresholds
 from lib.evaluation.calibration import Calibration
-from lib.evaluation.intervals import macro_f1_interval
-from lib.evaluation.metrics import class_scores, guessing_macro_f1
+from lib.evaluation.intervals import FREQUENT, frequent_classes, macro_f1_interval
+from lib.evaluation.metrics import class_scores, guessing_macro_f1, macro_f1
 from lib.evaluation.predictions import LabelledPredictions
+from lib.labels import CLASSES
+from lib.stage_files import COUNT, SHARE
+
+SCRIPT = "04_threshold.py"  # writes the tables
+DECISIONS = ("fixed", "tuned", "submitted")  # ways to decide that are reported
+# columns of numbers and their bounds
+SUMMARY_COLUMNS = {
+    "samples": COUNT,
+    "macro_f1": SHARE,
+    "low": SHARE,
+    "high": SHARE,
+    "macro_f1_present": SHARE,
+    "frequent_classes": COUNT,
+    "macro_f1_frequent": SHARE,
+    "frequent_low": SHARE,
+    "frequent_high": SHARE,
+    "macro_f1_weighted": SHARE,
+    "weighted_low": SHARE,
+    "weighted_high": SHARE,
+    "macro_precision": SHARE,
+    "macro_recall": SHARE,
+    "labels_per_sample": COUNT,
+    "guessing_macro_f1": SHARE,
+}
+INTERVALS = ("low", "high", "frequent_low", "frequent_high", "weighted_low", "weighted_high")
+MAY_BE_EMPTY = (*INTERVALS, "macro_f1_present", "macro_f1_frequent", "macro_f1_weighted")
+CLASS_COLUMNS = {"support": COUNT, "predicted": COUNT, "precision": SHARE, "recall": SHARE, "f1": SHARE}
 
 
 @dataclass(frozen=True)
@@ -74,8 +101,9 @@ class EvaluatedPredictor:
 
     def labelled(self, subset: str) -> LabelledPredictions:
         """Return the labels and probabilities of a labelled subset."""
-        allowed_NC = self.allowed_NC(subset) if self.allowed_NC else None
-        return LabelledPredictions(self.data.truth_NC(subset), self.raw_NC(subset), allowed_NC)
+        data, allowed_NC = self.data, self.allowed_NC(subset) if self.allowed_NC else None
+        group_N, weight_N = data.sample_group_N[data.subsets[subset]], data.weights.get(subset)
+        return LabelledPredictions(data.truth_NC(subset), self.raw_NC(subset), allowed_NC, group_N, weight_N)
 
     def tune(self) -> dict[str, np.ndarray]:
         """Choose the thresholds of every subset.
@@ -86,20 +114,32 @@ class EvaluatedPredictor:
             With folds, the thresholds of each fold's validation samples are chosen on the other folds.
         """
         validation = self.labelled("validation")
-        rule = thresholds.choose(validation, self.frequency_C, self.settings)
+        rule = self._choose(validation)
         chosen = {subset: rule(self.raw_NC(subset)) for subset in self.tables}
         if self.data.has_folds:
             fold_N, of_folds = self.data.validation_fold_N, []
             for fold in range(len(self.data.folds)):
                 others = validation.rows(fold_N != fold)
-                rule = thresholds.choose(others, self.frequency_C, self.settings)
+                rule = self._choose(others)
                 of_folds.append(rule(validation.probabilities_NC[fold_N == fold]))
             chosen["validation"] = np.stack(of_folds)
         return chosen
 
+    def _choose(self, tuning: LabelledPredictions) -> thresholds.Rule:
+        if self.settings.weights == "strata":
+            if tuning.weight_N is None:
+                raise UserError("threshold.weights=strata needs split.strata=FILE: name the table of strata")
+            tuning = tuning.in_test_mixture()
+        return thresholds.choose(tuning, self.frequency_C, self.settings)
+
     def thresholds(self, subset: str) -> np.ndarray:
         """Read the thresholds of a subset, shape (C,), or (N, C) where they differ between folds."""
-        return self.per_sample(subset, thresholds.load(self.thresholds_path, subset))
+        return self.per_sample(subset, self.class_thresholds(subset))
+
+    def class_thresholds(self, subset: str) -> np.ndarray:
+        """Read the thresholds of a subset, shape (C,), or (folds, C) where they differ between folds."""
+        folds = len(self.data.folds) if subset == "validation" else 1
+        return thresholds.load(self.thresholds_path, subset, folds)
 
     def per_sample(self, subset: str, chosen: np.ndarray) -> np.ndarray:
         """Expand the thresholds of each fold to shape (N, C); those of shape (C,) are returned unchanged."""
@@ -152,6 +192,7 @@ def evaluate(
     class_thresholds: dict[str, np.ndarray],
     settings: Threshold,
     classes: list[int],
+    frequency_C: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score a predictor.
 
@@ -165,29 +206,31 @@ def evaluate(
         ``fixed`` is the threshold of the decision "fixed".
     classes : list of int
         The classes that the run keeps; macro averages are over these.
+    frequency_C : ndarray of shape (C,)
+        Class frequencies of all labelled samples.
 
     Returns
     -------
     per_class : DataFrame
         A row for each (subset, decision, class), with the columns of `metrics.class_scores`.
     summary : DataFrame
-        A row for each (subset, decision): samples, macro_f1 over the run's classes, low and high, the bounds
-        of its 95 % confidence interval (only of submitted decisions), macro_f1_present over those classes
-        that occur in the subset, macro precision and recall, labels per sample, and the macro-F1 of guessing
-        with validation's frequencies.
+        A row for each (subset, decision): samples; macro_f1 over the run's classes; macro_f1_present over
+        those that occur in the subset; macro_f1_frequent over those expected to be frequent enough in it
+        (`intervals.frequent_classes`), whose number is frequent_classes; macro_f1_weighted over all, in the
+        test set's mixture of strata (nan if unknown); macro precision and recall; labels per sample; and the
+        macro-F1 of guessing with validation's frequencies. low and high, frequent_low ..., weighted_low ...
+        are the bounds of 95 % confidence intervals (only of submitted decisions).
     """
-    frequency_C = subsets["validation"].truth_NC.mean(axis=0)
+    validation_C = subsets["validation"].truth_NC.mean(axis=0)
     per_class, summary = [], []
     for subset, labelled in subsets.items():
-        guess = guessing_macro_f1(labelled.truth_NC[:, classes], frequency_C[classes])
+        guess = guessing_macro_f1(labelled.truth_NC[:, classes], validation_C[classes])
         decided = decide_all(
             labelled.probabilities_NC, class_thresholds[subset], settings, labelled.allowed_NC
         )
         for decision, decision_NC in decided.items():
             scores = class_scores(labelled.truth_NC, decision_NC).iloc[classes]
-            low, high = np.nan, np.nan
-            if decision == "submitted" and subset != "train":
-                low, high = macro_f1_interval(labelled.truth_NC[:, classes], decision_NC[:, classes])
+            with_interval = decision == "submitted" and subset != "train"
             per_class.append(scores.reset_index().assign(subset=subset, decision=decision))
             summary.append(
                 {
@@ -195,8 +238,7 @@ def evaluate(
                     "decision": decision,
                     "samples": len(decision_NC),
                     "macro_f1": scores["f1"].mean(),
-                    "low": low,
-                    "high": high,
+                    **_score_further(labelled, decision_NC, classes, frequency_C, with_interval),
                     "macro_f1_present": scores.loc[scores["support"] > 0, "f1"].mean(),
                     "macro_precision": scores["precision"].mean(),
                     "macro_recall": scores["recall"].mean(),
@@ -209,6 +251,33 @@ def evaluate(
     return table[first + [column for column in table if column not in first]], pd.DataFrame(summary)
 
 
+def _score_further(
+    labelled: LabelledPredictions,
+    decision_NC: np.ndarray,
+    classes: list[int],
+    frequency_C: np.ndarray,
+    with_interval: bool,
+) -> dict[str, float]:
+    """Return the scores over frequent classes and in the test set's mixture, and all intervals."""
+    truth_NC, group_N, weight_N = labelled.truth_NC, labelled.group_N, labelled.weight_N
+    group_N = np.arange(len(truth_NC)) if group_N is None else group_N
+    is_frequent_C = frequent_classes(frequency_C, group_N)
+    frequent = [label for label in classes if is_frequent_C[label]]
+    chosen = {"": (classes, {}), "frequent_": (frequent, {"pseudo_observations": FREQUENT})}
+    if weight_N is not None:
+        chosen["weighted_"] = (classes, {"weight_N": weight_N})
+    scores = {name: np.nan for name in (*INTERVALS, "macro_f1_frequent", "macro_f1_weighted")}
+    scores["frequent_classes"] = len(frequent)
+    for name, (columns, options) in chosen.items():
+        pair = truth_NC[:, columns], decision_NC[:, columns]
+        if name and columns:
+            scores[f"macro_f1_{name.rstrip('_')}"] = macro_f1(*pair, options.get("weight_N"))
+        if with_interval and columns:
+            bounds = macro_f1_interval(*pair, group_N, **options)
+            scores[f"{name}low"], scores[f"{name}high"] = bounds
+    return scores
+
+
 def side_by_side(run: Path, predictors: list[str]) -> pd.DataFrame:
     """Return the summaries of several predictors in one table, with a column predictor.
 
@@ -218,34 +287,80 @@ def side_by_side(run: Path, predictors: list[str]) -> pd.DataFrame:
         ``outputs/<run>``.
     """
     tables = [
-        pd.read_csv(evaluation_path(run, name, "summary")).assign(predictor=name) for name in predictors
+        read_summary(evaluation_path(run, name, "summary")).assign(predictor=name) for name in predictors
     ]
     table = pd.concat(tables, ignore_index=True)
     return table[["predictor", *(column for column in table if column != "predictor")]]
 
 
-def read_classes(run: Path, predictor: str, subset: str, decision: str = "submitted") -> pd.DataFrame:
-    """Read the scores of a predictor's classes, by class name, for one subset and way to decide."""
-    table = pd.read_csv(files.require(evaluation_path(run, predictor, "classes"), "04_threshold.py"))
-    return table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
+def read_summary(path: Path) -> pd.DataFrame:
+    """Read the table ``summary`` of `evaluate`, or one of `side_by_side`, which stage 04 wrote."""
+    several = path.stem == "predictors"
+    keys = ["predictor"] * several + ["subset", "decision"]
+    table = files.read_results(path, SCRIPT, keys, SUMMARY_COLUMNS)
+    with files.reading(path, SCRIPT):
+        for name, own in table.groupby("predictor") if several else [("it", table)]:
+            found = pd.crosstab(own["subset"], own["decision"])
+            if (
+                "validation" not in found.index
+                or sorted(found) != sorted(DECISIONS)
+                or not found.all(axis=None)
+            ):
+                raise ValueError(f"{name} lacks a subset or decision")
+        required = [column for column in SUMMARY_COLUMNS if column not in MAY_BE_EMPTY]
+        if table[required].isna().any(axis=None):
+            raise ValueError("it lacks a score")
+    return table
+
+
+def read_classes(
+    run: Path, predictor: str, subset: str, classes: list[int], decision: str = "submitted"
+) -> pd.DataFrame:
+    """Read the scores of a run's classes by a predictor, for one subset and way to decide.
+
+    Parameters
+    ----------
+    run : Path
+        ``outputs/<run>``.
+    classes : list of int
+        The class numbers that the run keeps.
+
+    Returns
+    -------
+    DataFrame
+        A row per class (index: names), with the columns of `metrics.class_scores`.
+    """
+    path = evaluation_path(run, predictor, "classes")
+    table = files.read_results(path, SCRIPT, ("subset", "decision", "class"), CLASS_COLUMNS)
+    with files.reading(path, SCRIPT):
+        chosen = table[(table["subset"] == subset) & (table["decision"] == decision)].set_index("class")
+        if list(chosen.index) != [CLASSES[label] for label in classes]:
+            raise ValueError(f"its classes for {subset}, {decision} are not those of the run")
+        if chosen[list(CLASS_COLUMNS)].isna().any(axis=None):
+            raise ValueError("it lacks a score")
+    return chosen
 
 
 def describe(table: pd.DataFrame, subset: str, classes: int, fixed: float) -> str:
     """Return a table of `side_by_side` as lines for the console: macro-F1 on a subset, best on top."""
     chosen = table[table["subset"] == subset]
     scores = chosen.pivot(index="predictor", columns="decision", values="macro_f1")
-    samples, guess = chosen[["samples", "guessing_macro_f1"]].iloc[0]
+    samples, guess, frequent_count = chosen[["samples", "guessing_macro_f1", "frequent_classes"]].iloc[0]
     width = max(map(len, scores.index)) + 2
     lines = [
         f"macro-F1 over {classes} classes on {samples:,.0f} samples of {subset} (guessing: {guess:.3f})",
-        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}  95 % CI",
+        f"  {'':<{width}}{f'at {fixed:g}':>9}{'tuned':>9}{'submitted':>11}  95 % CI         "
+        + (f"{frequent_count:.0f} frequent classes, 95 % CI" if frequent_count else ""),
     ]
     bounds = chosen[chosen["decision"] == "submitted"].set_index("predictor")
     for name, row in scores.sort_values("submitted", ascending=False, kind="stable").iterrows():
-        low, high = bounds.loc[name, ["low", "high"]]
+        low, high, *frequent = bounds.loc[
+            name, ["low", "high", "macro_f1_frequent", "frequent_low", "frequent_high"]
+        ]
         lines.append(
             f"  {name:<{width}}{row['fixed']:>9.3f}{row['tuned']:>9.3f}{row['submitted']:>11.3f}"
             f"  {low:.3f} to {high:.3f}"
+            + (f"  {frequent[0]:.3f}, {frequent[1]:.3f} to {frequent[2]:.3f}" if frequent_count else "")
         )
     return "\n".join(lines)
 
@@ -265,7 +380,7 @@ def best_predictor(run: Path, among: list[str] | None = None) -> str:
     for name in names if among is None else [name for name in names if name in among]:
         path = evaluation_path(run, name, "summary")
         if path.exists():
-            summary = pd.read_csv(path).set_index(["subset", "decision"])
+            summary = read_summary(path).set_index(["subset", "decision"])
             scores[name] = summary.loc[("validation", "submitted"), "macro_f1"]
     if not scores:
         raise UserError(f"{run / 'evaluation'} holds no evaluation: run `python 04_threshold.py` first")

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import files
+from lib import files, tables
 from lib.console import warn
 from lib.data.sample_index import SampleIndex
-from lib.errors import UserError
+from lib.errors import UserError, quote
 from lib.evaluation.metrics import expected_f1, macro_f1
-from lib.labels import CLASSES, format_target, parse_target, target_matrix
+from lib.labels import CLASSES, format_target, target_matrix
+from lib.stage_files import rewrite
 
 COMPETITION = "human-protein-atlas-image-classification"
+COLUMNS, USAGES = ("Id", "Predicted"), ("Public", "Private")
+REMEDY = "run `python 05_submit.py --force` to write it again"
+SUCCESS = "Successfully submitted"  # in the answer of every version of Kaggle's client
+UPLOAD_SECONDS = 600  # after which the client is stopped
 
 
 def write(path: Path, ids: list[str], decision_NC: np.ndarray) -> np.ndarray:
@@ -43,27 +48,56 @@ def check(path: Path, ids: list[str]) -> np.ndarray:
     Raises
     ------
     UserError
-        If an id is missing, unknown, duplicated or out of order, or a row is empty or contains anything but
-        class numbers.
+        If the file is not in the form that `write` gives it: an id is missing, unknown, duplicated or out of
+        order, or a row is empty or contains anything but class numbers.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing: expected a submission with the columns Id,Predicted")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != ["Id", "Predicted"]:
-        raise UserError(f"{path} has the columns {','.join(table.columns)}; expected Id,Predicted")
+    expected = f"expected the columns Id,Predicted; {REMEDY}"
+    table = tables.read_table(path, expected, COLUMNS)
+    with path.open("rb") as file:
+        header = file.readline()
+    if header.rstrip(b"\r\n") != b"Id,Predicted":  # `read_table` is more tolerant than Kaggle
+        raise UserError(f"{path}, line 1: {quote(header.decode('latin-1'))} is not Id,Predicted; {REMEDY}")
     if len(table) != len(ids):
         raise UserError(
-            f"{path} has {len(table):,} rows; expected {len(ids):,}, one for each id of sample_submission.csv"
+            f"{path} has {len(table):,} rows; expected {len(ids):,}, one for each id of "
+            f"sample_submission.csv; {REMEDY}"
         )
-    targets = []
-    for line, (sample, text, wanted) in enumerate(zip(table["Id"], table["Predicted"], ids, strict=True), 2):
+    for (line, sample), wanted in zip(table["Id"].items(), ids, strict=True):
         if sample != wanted:
-            raise UserError(f"{path}, line {line}: Id {sample}; sample_submission.csv has {wanted}")
-        try:
-            targets.append(parse_target(text))
-        except ValueError as error:
-            raise UserError(f"{path}, line {line}: Predicted {error}") from None
-    return target_matrix(targets)
+            raise UserError(
+                f"{path}, line {line}: Id {quote(sample)}; sample_submission.csv has {quote(wanted)}; "
+                f"{REMEDY}"
+            )
+    return target_matrix(tables.read_targets(path, table["Predicted"], REMEDY))
+
+
+def read_other(path: Path, ids: list[str]) -> np.ndarray:
+    """Read another submission, to compare it with ours: rows in any order, an empty one for no label.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with the columns Id and Predicted.
+    ids : list of str
+        Of the test samples; the file must list each once, and no others.
+
+    Returns
+    -------
+    ndarray of shape (N, C), bool
+        Its decisions, in the order of `ids`.
+    """
+    expected = "expected a submission with the columns Id,Predicted"
+    table = tables.read_table(path, expected, COLUMNS)
+    known = set(ids)
+    unknown = [(line, sample) for line, sample in table["Id"].items() if sample not in known]
+    if unknown:
+        line, sample = unknown[0]
+        raise UserError(
+            f"{path}, line {line}: Id {quote(sample)} is not in sample_submission.csv, like {len(unknown):,} "
+            f"of its {len(table):,} ids: expected a submission for the same samples"
+        )
+    chosen = _select(path, table, ids)
+    return target_matrix(tables.read_targets(path, chosen["Predicted"], allow_empty=True))
 
 
 def score(ids: list[str], decision_NC: np.ndarray, solution: Path) -> dict[str, float]:
@@ -85,20 +119,30 @@ def score(ids: list[str], decision_NC: np.ndarray, solution: Path) -> dict[str, 
     Raises
     ------
     UserError
-        If the solution lacks one of the ids.
+        If the solution is unreadable, lacks an id or lists one twice, or a target or usage is invalid.
     """
-    table = pd.read_csv(solution, dtype=str).set_index("Id")
-    missing = [sample for sample in ids if sample not in table.index]
-    if missing:
-        raise UserError(f"{solution} has no labels for id {missing[0]}: expected every id of the submission")
-    table = table.loc[ids]
-    truth_NC = target_matrix([parse_target(text) for text in table["Target"]])
+    header = ("Id", "Target", "Usage")
+    table = tables.read_table(solution, f"expected the columns {','.join(header)}", header)
+    table = _select(solution, table, ids)
+    for line, usage in table["Usage"].items():
+        if usage not in USAGES:
+            raise UserError(f"{solution}, line {line}: Usage {quote(usage)}; expected {' or '.join(USAGES)}")
+    truth_NC = target_matrix(tables.read_targets(solution, table["Target"]))
     usage_N = table["Usage"].to_numpy()
-    scores = {
-        name: macro_f1(truth_NC[usage_N == name], decision_NC[usage_N == name])
-        for name in ("Public", "Private")
-    }
+    scores = {name: macro_f1(truth_NC[usage_N == name], decision_NC[usage_N == name]) for name in USAGES}
     return scores | {"All": macro_f1(truth_NC, decision_NC)}
+
+
+def _select(path: Path, table: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+    """Return the rows of ids, in their order; a `UserError` if one is missing or listed twice."""
+    line_of = tables.lines_by_id(path, table["Id"])
+    missing = [sample for sample in ids if sample not in line_of]
+    if missing:
+        raise UserError(
+            f"{path} has no row for {len(missing):,} of the {len(ids):,} ids of sample_submission.csv, for "
+            f"example {quote(missing[0])}: expected one for each"
+        )
+    return table.loc[[line_of[sample] for sample in ids]]
 
 
 def compare(decision_NC: np.ndarray, other_NC: np.ndarray, calibrated_NC: np.ndarray) -> pd.DataFrame:
@@ -167,9 +211,9 @@ def fill_unusable(decision_NC: np.ndarray, index: SampleIndex, bad_images: Path)
     """
     if not bad_images.exists():
         return
-    bad = pd.read_csv(bad_images, dtype=str)
+    bad = tables.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
     unusable = set(bad.loc[bad["subset"] == "test", "id"])
-    rows = [row for row, sample in enumerate(index.test_ids) if sample in unusable]
+    rows = [row for row, id in enumerate(index.test_ids) if files.spreadsheet_safe(id) in unusable]
     if rows:
         frequent = int(index.truth_NC.sum(axis=0).argmax())
         decision_NC[rows] = np.arange(len(CLASSES)) == frequent
@@ -185,24 +229,39 @@ def upload_command(path: Path, message: str) -> list[str]:
 
 
 def upload(path: Path, message: str) -> str:
-    """Upload a submission with Kaggle's client, if it is installed, and return its answer.
+    """Upload a submission with Kaggle's client, and return its answer.
+
+    The client's own word for success counts, whatever its exit code: before version 2, a failed upload ends
+    with 0. It is given no terminal, so that it cannot wait for a user's name or a key.
 
     Raises
     ------
     UserError
-        If the client is not installed, or fails; the message contains the command to run by hand.
+        If the client is not installed or does not report success; the message ends with the command to run by
+        hand.
     """
-    by_hand = shlex.join(upload_command(path, message))
+    command = upload_command(path, message)
+    by_hand = f"the submission is written, upload it with: {shlex.join(command)}"
     if shutil.which("kaggle") is None:
         raise UserError(
             f"--upload needs Kaggle's client (pip install kaggle six) and its key (kaggle.com, settings, "
-            f"API); the submission is written, upload it with: {by_hand}"
+            f"API); {by_hand}"
         )
-    done = subprocess.run(upload_command(path, message), capture_output=True, text=True)
-    answer = " ".join((done.stdout + " " + done.stderr).split())
-    if done.returncode:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    try:
+        done = subprocess.run(
+            command, **streams, errors="replace", timeout=UPLOAD_SECONDS, start_new_session=True
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"Kaggle's client did not end within {UPLOAD_SECONDS} s; {by_hand}") from None
+    except OSError as error:
+        raise UserError(f"Kaggle's client cannot be started ({error.strerror or error}); {by_hand}") from None
+    answer = " ".join(done.stdout.split())
+    if SUCCESS not in answer:
+        shown = quote(answer[-300:], 300) if answer else "nothing"
         raise UserError(
-            f"Kaggle's client failed: {answer}; the submission is written, upload it with: {by_hand}"
+            f"the upload failed: Kaggle's client answered {shown} (exit code {done.returncode}) instead of "
+            f"{SUCCESS!r}; {by_hand}"
         )
     return answer
 

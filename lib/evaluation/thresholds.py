@@ -1,14 +1,16 @@
 """From probabilities to decisions: per-class thresholds, chosen by one of several methods."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
 
-from lib import files
+from lib import files, schema, tables
 from lib.config import Threshold
-from lib.errors import UserError
+from lib.errors import UserError, quote
 from lib.evaluation.calibration import (
     SMALLEST,
     Calibration,
@@ -17,6 +19,9 @@ from lib.evaluation.calibration import (
 )
 from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import CLASSES
+
+SCRIPT = "04_threshold.py"  # writes the thresholds
+HIGHEST = float(np.nextafter(1.0, np.inf))  # the threshold above a probability of 1
 
 Rule = Callable[[np.ndarray], np.ndarray]  # from the probabilities_NC to be decided on to their thresholds_C
 
@@ -41,19 +46,19 @@ def read_frequencies(path: str, training_C: np.ndarray) -> np.ndarray:
         If the file is missing, or a class or frequency is invalid.
     """
     columns = ("class", "frequency")
-    if not Path(path).is_file():
+    if not os.path.lexists(path):
         raise UserError(
             f"threshold.frequencies={path}: expected training, estimated, or a CSV file with the columns "
             f"{','.join(columns)}"
         )
     frequency_C = training_C.astype(np.float64)
-    for line, label, text in files.read_class_table(Path(path), columns, class_column="class"):
+    for line, label, text in tables.read_class_table(Path(path), columns, class_column="class"):
         try:
             frequency_C[label] = float(text)
         except ValueError:
             frequency_C[label] = np.nan
         if not 0 <= frequency_C[label] <= 1:
-            raise UserError(f"{path}, line {line}: frequency {text!r}; expected a number from 0 to 1")
+            raise UserError(f"{path}, line {line}: frequency {quote(text)}; expected a number from 0 to 1")
     return frequency_C
 
 
@@ -278,7 +283,7 @@ def as_table(thresholds: dict[str, np.ndarray]) -> dict[str, dict]:
     }
 
 
-def load(path: Path, subset: str) -> np.ndarray:
+def load(path: Path, subset: str, folds: int = 1) -> np.ndarray:
     """Read the thresholds of a subset from a JSON file.
 
     Parameters
@@ -287,25 +292,41 @@ def load(path: Path, subset: str) -> np.ndarray:
         ``outputs/<run>/thresholds/<predictor>.json``, as `as_table` returns it.
     subset : str
         A labelled subset, or ``test``.
+    folds : int
+        Of a run with folds, where the subset is the one whose samples are decided by their fold's thresholds.
 
     Returns
     -------
-    ndarray of shape (C,) or (folds, C), float64
-        With one row per fold if the subset's entry lists folds; indexed with the samples' folds, these are
+    ndarray of shape (C,) or (folds, C), float64, in [0, 1]
+        With one row per fold if there are several; indexed with the samples' folds, these are
         the (N, C) thresholds that `decide` takes.
 
     Raises
     ------
     UserError
-        If the file is missing or has no thresholds for the subset.
+        If the file is missing or damaged, or has no thresholds for the subset.
     """
-    entry = files.read_json(files.require(path, "04_threshold.py")).get(subset)
-    if entry is None:
-        raise UserError(f"{path} has no thresholds for {subset}: run `python 04_threshold.py --force`")
-    if "fold_0" in entry:
-        entries = [entry[f"fold_{fold}"] for fold in range(len(entry))]
-        return np.array([[values[name] for name in CLASSES] for values in entries])
-    return np.array([entry[name] for name in CLASSES])
+    table = files.read_json(path, SCRIPT, dict[str, dict[str, Any]])
+    with files.reading(path, SCRIPT):
+        if subset not in table:
+            raise ValueError(f"it has no thresholds for {subset}")
+        if folds == 1:
+            return _parse(table[subset], subset)
+        names = [f"fold_{fold}" for fold in range(folds)]
+        if sorted(table[subset]) != sorted(names):
+            raise ValueError(f"{subset} has other folds than {', '.join(names)}")
+        return np.stack([_parse(table[subset][name], f"{subset} {name}") for name in names])
+
+
+def _parse(entry: Any, where: str) -> np.ndarray:
+    """Return the thresholds of all classes, shape (C,); a `ValueError` if they are not in [0, 1]."""
+    by_class = schema.parse(entry, dict[str, float], where)
+    if sorted(by_class) != sorted(CLASSES):
+        raise ValueError(f"{where} does not list the {len(CLASSES)} classes")
+    for name, value in by_class.items():
+        if not 0 <= value <= HIGHEST:
+            raise ValueError(f"{where} {name} is {value}, expected a threshold from 0 to 1")
+    return np.array([by_class[name] for name in CLASSES])
 
 
 def _by_name(values_C: np.ndarray) -> dict[str, float]:

@@ -4,13 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen is needed
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -52,16 +48,13 @@ def canvas(
     size : tuple of (float, float)
         Width and height in inches.
     options : object
-        Of `matplotlib.pyplot.subplots`.
+        Of `matplotlib.figure.Figure.subplots`.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(*layout, figsize=size, layout="constrained", **options)
-        try:
-            yield figure, axes
-            with files.write_atomic(path) as temporary:
-                figure.savefig(temporary, format="png", metadata={"Software": None})
-        finally:
-            plt.close(figure)
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")  # without pyplot, which may show it elsewhere
+        yield figure, figure.subplots(*layout, **options)
+        with files.write_atomic(path) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def figure_title(figure: Figure, title: str, fontsize: float = 10) -> None:

@@ -16,7 +16,7 @@ from lib.console import info
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
 from lib.evaluation.calibration import Calibration
-from lib.evaluation.predictions import SUFFIXES, PredictionTable, Predictor, table_path
+from lib.evaluation.predictions import ROUTING, SUFFIXES, PredictionTable, Predictor, table_path
 from lib.hierarchy import routing
 from lib.run import Run
 from lib.steps import Step
@@ -29,7 +29,6 @@ STAGE_1 = {
 STAGE_1_TITLES = {"stage_1": "multi-label", "stage_1_single": "single-label"}
 # by the setting hierarchy.other: whether stage 2 networks have an output for samples outside the group
 OTHER = {"without": (False,), "with": (True,), "both": (False, True)}
-ROUTING = ("hard", "soft")
 
 
 class Combination(NamedTuple):
@@ -142,9 +141,7 @@ class HierarchyPredictions:
         """
         count, single = len(self.data.groups), network == "stage_1_single"
         columns = len(location_groups.combinations(count)) if single else count
-        table = predictions.load(
-            table_path(self.networks / network, subset, views), columns, "03_train_hier.py"
-        )
+        table = predictions.load(table_path(self.networks / network, subset, views), columns)
         values = table.select(self.data.ids(subset), f"the {subset} subset")
         return location_groups.from_combinations(values, count) if single else (values, values >= 0.5)
 
@@ -159,7 +156,7 @@ class HierarchyPredictions:
             columns = list(labels)
             if group in networks:
                 path = table_path(self.networks / networks[group], subset, views)
-                table = predictions.load(path, script="03_train_hier.py")
+                table = predictions.load(path)
                 result_NC[:, columns] = table.select(ids, f"the {subset} subset")[:, columns]
                 continue
             within_N = training_NC[:, columns].any(axis=1)
@@ -226,6 +223,13 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
                     predictions.save(folder / f"{subset}.npz", table)
                 predictor.write(folder)
 
+    def verify() -> None:
+        for subset in data.predicted_subsets:
+            for number in views:
+                hierarchy.group_predictions(hierarchy.stage_1[0], subset, number)
+                for other in hierarchy.others:
+                    hierarchy.within_NC(hierarchy.stage_2(other), subset, number)
+
     done = run.once(
         f"{script} hierarchy",
         combine,
@@ -235,6 +239,7 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
             for combination in combinations
             for name in ("predictor.json", *(f"{subset}.npz" for subset in data.predicted_subsets))
         ],
+        verify=verify,
     )
     names = ", ".join(combination.name for combination in combinations)
     info(f"predictions in {run.folder / 'predictions'}: {names}" if done else f"{names} are up to date")

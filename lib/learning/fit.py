@@ -1,18 +1,16 @@
 """The one training loop: fits a network, and can be interrupted and resumed at any step.
 
 A network's folder holds ``weights.safetensors`` (of the best epoch), ``history.csv`` (a row per epoch) and,
-during training, ``state.pt``: everything that the next step depends on. All are written completely or not at
-all; ``state.pt`` is loaded with ``weights_only``.
+until its predictions are saved, ``state.pt``: everything that the next step depends on. All are written
+completely or not at all; ``state.pt`` is loaded with ``weights_only``.
 """
 
 import math
-import pickle
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,17 +18,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lib import distributed, files
+from lib import distributed, files, machine, schema, signals
 from lib.config import Training
 from lib.console import Progress, info
 from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
+from lib.evaluation import predictions
 from lib.learning import models
 from lib.learning.inference import predict
 from lib.learning.loader import Batch
 from lib.learning.losses import activation
 from lib.learning.train_state import TrainState
 from lib.learning.training_data import SampleSource
+from lib.stage_files import check_archive
 
 # selects the best epoch: column of the history, and 1 where higher is better, -1 where lower is
 SELECTION = {"validation_loss": ("validation_loss", -1), "macro_f1": ("validation_macro_f1", 1)}
@@ -72,7 +72,7 @@ def fit(
     UserError
         If the loss is not finite (names epoch, step and samples), or the GPU's memory is too small.
     KeyboardInterrupt
-        After SIGINT or SIGTERM, when the current step is finished and saved.
+        After SIGINT, SIGTERM or SIGHUP, when the current step is finished and saved.
     """
     state = TrainState(model, settings, train)
     state_path, weights_path = folder / "state.pt", folder / "weights.safetensors"
@@ -83,13 +83,14 @@ def fit(
         _check_loss(state.last, state.epoch, train.dataset.source)  # never keep a diverged network
         content = state.state_dict() | {"identity": identity}
         if is_primary():
-            with files.write_atomic(state_path) as part:
-                torch.save(content, part)
+            # torch hides what went wrong when it opens the file itself
+            with files.write_atomic(state_path) as part, part.open("wb") as file:
+                torch.save(content, file)
 
-    with _interruption() as signals, explained_memory(settings), _tensorboard(folder) as write_events:
+    with signals.recorded() as received, explained_memory(settings), _tensorboard(folder) as write_events:
 
         def stop_if_interrupted() -> None:
-            if signal_number := distributed.maximum(signals[-1]):
+            if signal_number := distributed.maximum(received[-1]):
                 save()
                 raise KeyboardInterrupt(signal_number)
 
@@ -98,15 +99,12 @@ def fit(
             info(_epoch_line(row, settings.epochs))
             _keep_best(state, weights_path)
             state.next_epoch()
-            save()
-            if is_primary():
+            if is_primary():  # before the state: a training that is resumed after its last epoch only ends
                 files.write_csv(folder / "history.csv", pd.DataFrame(state.history))
+            save()
             write_events(row)
     distributed.barrier()
     model.load_state_dict(models.load_weights(weights_path))
-    distributed.barrier()
-    if is_primary():
-        state_path.unlink(missing_ok=True)
     return pd.DataFrame(state.history)
 
 
@@ -204,32 +202,6 @@ def _check_loss(step: tuple[torch.Tensor, Batch, int] | None, epoch: int, source
 
 
 @contextmanager
-def _interruption() -> Iterator[list[int]]:
-    """Record SIGINT and SIGTERM instead of stopping immediately; a second signal stops immediately.
-
-    Yields a list whose last element is the number of the received signal, 0 before.
-    """
-    signals = [0]
-
-    def record(number: int, frame: object) -> None:
-        signals.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-        for number in before:
-            signal.signal(number, record)
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def explained_memory(settings: Training) -> Iterator[None]:
     """Turn an out-of-memory error of the GPU into one line with the remedy."""
     try:
@@ -253,14 +225,20 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, float]], None]]:
     if SummaryWriter is None or not is_primary():
         yield lambda row: None
         return
-    with SummaryWriter(folder) as writer:
+    with machine.one_line_errors(folder):
+        writer = SummaryWriter(folder)
 
-        def write(row: dict[str, float]) -> None:
+    def write(row: dict[str, float]) -> None:
+        with machine.one_line_errors(folder):
             for name, value in row.items():
                 writer.add_scalar(name, value, row["epoch"])
             writer.flush()
 
+    try:
         yield write
+    finally:
+        with suppress(OSError):  # reported by `write`
+            writer.close()
 
 
 def _share_buffers(model: nn.Module) -> None:
@@ -287,12 +265,29 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
 
 def _resume(state: TrainState, path: Path, identity: str) -> None:
     """Restore what an interrupted training saved, if it had the same settings and inputs."""
-    try:
+    with files.reading(path, predictions.creator(path.parent)):
+        check_archive(path)
         content = torch.load(path, map_location=state.device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}): --force starts again") from None
-    if content["identity"] == identity:
+        if content["identity"] != identity:
+            return
+        _check_saved(content, state)
         state.load_state_dict(content)
-        batches = len(state.sampler.sizes)
-        within = f", batch {state.batch} of {batches} of the next" if state.batch else ""
-        info(f"  resuming after epoch {state.epoch}{within}")
+    batches = len(state.sampler.sizes)
+    within = f", batch {state.batch} of {batches} of the next" if state.batch else ""
+    info(f"  resuming after epoch {state.epoch}{within}")
+
+
+def _check_saved(content: dict[str, Any], state: TrainState) -> None:
+    """Raise a `ValueError` where a saved state cannot be that of this training."""
+    difference = models.find_difference(state.model.state_dict(), content["model"])
+    if difference:
+        raise ValueError(difference)
+    epochs, batches = state.settings.epochs, len(state.sampler.sizes)
+    for name, highest in (("epoch", epochs), ("batch", batches), ("schedule", epochs * batches)):
+        if not 0 <= content[name] <= highest:
+            raise ValueError(f"{name} is {content[name]}, expected 0 to {highest}")
+    history = schema.parse(content["history"], list[dict[str, float]], "history")
+    if len(history) != content["epoch"] or not all(
+        column in row for row in history for column, _ in SELECTION.values()
+    ):
+        raise ValueError("its history is not that of its epochs")

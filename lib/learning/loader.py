@@ -1,18 +1,29 @@
 """Batches of cached uint8 images with features, targets and row numbers, in an order fixed by a seed."""
 
 import itertools
-import signal
+import os
+import shutil
+import sys
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lib import signals
+from lib.console import format_bytes, warn
 from lib.data.opencv import use_one_thread
 from lib.distributed import RANK, WORLD
 from lib.learning.augment import Augmentation
 from lib.learning.training_data import SampleSource
+
+PREFETCH = 4  # batches that each loading process prepares
+SHARED_MEMORY = "/dev/shm"  # holds the batches that loading processes have prepared
+USED_SHARE = 0.9  # at most, of what is free there
+BATCHES_IN_USE = 3  # taken from there and not released: the last one, the present one and the next
 
 
 class Batch(NamedTuple):
@@ -120,15 +131,21 @@ def make_loader(
 ) -> DataLoader:
     """Return a loader of `Batch`es of the given rows: shuffled if a seed is given, else in order.
 
-    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N`; its ``epoch`` must be set.
+    ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N`; its ``epoch`` must be set. Fewer
+    processes than `workers` load where the shared memory is too small for their batches.
     """
+    dataset = SampleDataset(source, augmentation)
+    prefetch = PREFETCH
+    if workers:
+        sample = sum(np.asarray(part).nbytes for part in dataset[0, 0])
+        workers, prefetch = fit_shared_memory(workers, sample * -(-batch_size // WORLD))
     return DataLoader(
-        SampleDataset(source, augmentation),
+        dataset,
         batch_sampler=EpochSampler(rows, batch_size, seed, weight_N),
         collate_fn=_collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=prefetch if workers else None,
         worker_init_fn=_start_worker,
         # otherwise it would draw from torch's global generator at the start of every epoch, and dropout would
         # differ after a resume
@@ -136,10 +153,50 @@ def make_loader(
     )
 
 
+def fit_shared_memory(workers: int, batch_bytes: int) -> tuple[int, int]:
+    """Return how many processes can load images, and how many batches each can prepare, in shared memory.
+
+    Batches wait there until they are used; a container has 64 MB of it by default. A warning tells when there
+    are fewer processes than wanted.
+
+    Parameters
+    ----------
+    workers : int
+        Wanted.
+    batch_bytes : int
+        Size of a batch of one training process.
+    """
+    if sys.platform != "linux":
+        return workers, PREFETCH
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        free = 0
+    share = free * USED_SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    batches = max(int(share / batch_bytes) - BATCHES_IN_USE, 0)
+    if batches >= workers:
+        return workers, min(batches // workers, PREFETCH)
+    warn(
+        f"{SHARED_MEMORY} has {format_bytes(free)} free, too little for {workers} processes that load "
+        f"batches of {format_bytes(batch_bytes)}: {batches or 'none'} instead, which is slower; start the "
+        f"container with more, for example `docker run --shm-size=2g`, or set --workers {max(batches, 1)}"
+    )
+    return batches, 1
+
+
 def _start_worker(_number: int) -> None:
-    # Ctrl-C reaches these processes too, but the training process decides when to stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.follow(os.getppid())
     use_one_thread()
+    Queue._on_queue_feeder_error = _send_error
+
+
+def _send_error(queue: Queue, error: Exception, item: tuple[int, Batch]) -> None:
+    """Send an error in place of a batch that cannot be sent, for example for lack of shared memory.
+
+    Python would only print it, and the training process would wait for the batch for ever.
+    """
+    where = f"in a process that loads images, while it sent a batch ({error})"
+    queue.put((item[0], ExceptionWrapper(where=where)))
 
 
 def _collate(samples: list[tuple]) -> Batch:

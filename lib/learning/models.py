@@ -1,89 +1,26 @@
 """Networks: a timm backbone that normalises its own input, with or without features, and its checkpoint.
 
-A network's folder holds ``model.json``, which describes it (`NetworkSpec`), and ``weights.safetensors``.
+A network's folder holds ``model.json``, which describes it (`network_spec`), and ``weights.safetensors``.
 Together they are enough to use it: ``load(folder)`` needs neither the run, nor the split, nor the training
 samples.
 """
 
-import difflib
-import pickle
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from lib import files
 from lib.config import Network
 from lib.errors import UserError
+from lib.evaluation import predictions
+from lib.learning import backbones
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
-from lib.learning.losses import ACTIVATIONS
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """Everything needed to rebuild a network around its weights: the content of ``model.json``.
-
-    Attributes
-    ----------
-    architecture : str
-        A timm model by name.
-    channels : str
-        RGBY or RGB: the channels it receives, of images in R G B Y order.
-    size : int
-        Side of the images it was trained on, in pixels.
-    normalisation : str
-        How its mean and standard deviation, which lie with the weights, were chosen.
-    outputs : list of str
-        Name of each output.
-    classes : list of int or None
-        The class numbers of its first outputs; None where they are not classes.
-    activation : str
-        Turns logits into probabilities: sigmoid or softmax.
-    precision : str
-        As the setting ``training.precision``.
-    dropout : float
-    features : list of str
-        Biological features that it takes, in order.
-    feature_scaling : str
-        As the setting ``network.feature_scaling``.
-    fusion_width : int
-        As the setting ``network.fusion_width``.
-    heads : list of list of int, or None
-        As `lib.learning.heads.GroupHeads` takes them.
-    initial_weights : dict of str
-        source and license of the weights that training started from.
-    """
-
-    architecture: str
-    channels: str
-    size: int
-    normalisation: str
-    outputs: list[str]
-    classes: list[int] | None
-    activation: str = "sigmoid"
-    precision: str = "auto"
-    dropout: float = 0.0
-    features: list[str] = field(default_factory=list)
-    feature_scaling: str = "minmax"
-    fusion_width: int = 256
-    heads: list[list[int]] | None = None
-    initial_weights: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise UserError(f"activation {self.activation!r}: expected one of {' '.join(ACTIVATIONS)}")
-
-    @property
-    def has_own_last_layer(self) -> bool:
-        """Whether the last layer is the backbone's, as opposed to that of a fusion or of heads."""
-        return not self.features and self.heads is None
+from lib.learning.network_spec import NetworkSpec
 
 
 class Classifier(nn.Module):
@@ -160,10 +97,8 @@ def build(
     UserError
         If timm has no such architecture, or the pretrained weights are unavailable.
     """
-    backbone = _create_backbone(spec, settings)
-    if settings.channels == "RGBY":
-        _initialise_yellow(backbone, settings)
-    model = Classifier(replace(spec, initial_weights=_initial_weights(backbone, settings)), backbone)
+    backbone, source = backbones.create_pretrained(settings, *_backbone_outputs(spec))
+    model = Classifier(replace(spec, initial_weights=source), backbone)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
     unit = [0.0] * len(mean), [255.0] * len(std)
@@ -171,24 +106,38 @@ def build(
     return model.to(memory_format=torch.channels_last)
 
 
-def save_spec(folder: Path, spec: NetworkSpec) -> None:
-    """Write ``model.json``."""
-    files.write_json(folder / "model.json", asdict(spec))
-
-
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write a state dict as safetensors, completely or not at all."""
+    """Write a state dict as safetensors, completely or not at all.
+
+    A value that is not finite is written as 0: in a network whose loss is finite it has no effect. Where a
+    kernel covers the whole of a tiny image, torch's bfloat16 convolutions on CPUs leave the gradients of
+    weights that only meet padding undefined.
+    """
+    written = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if not is_finite(written):
+        written = {name: tensor.nan_to_num(0, 0, 0) for name, tensor in written.items()}
     with files.write_atomic(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, part)
+        part.write_bytes(save(written))  # `save_file` hides the system's error, for example of a full disk
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, on the CPU; a `UserError` if it is missing or damaged."""
-    files.require(path, "02_train_cnn.py")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): train the network again with --force") from None
+def load_weights(path: Path, script: str = "02_train_cnn.py") -> dict[str, torch.Tensor]:
+    """Read a state dict, on the CPU; a `UserError` if it is missing or damaged, or a value is not finite.
+
+    Parameters
+    ----------
+    script : str
+        The script that trains the network.
+    """
+    with files.reading(path, script):
+        weights = load_file(path)
+        if not is_finite(weights):
+            raise ValueError("a weight is not finite")
+    return weights
+
+
+def is_finite(weights: dict[str, torch.Tensor]) -> bool:
+    """Return whether no value of a state dict is nan or infinite."""
+    return all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point())
 
 
 def load(folder: Path) -> Classifier:
@@ -211,18 +160,34 @@ def load(folder: Path) -> Classifier:
     UserError
         If a file is missing or damaged, or the weights do not fit the description.
     """
-    path = files.require(folder / "model.json", "02_train_cnn.py")
-    try:
-        spec = NetworkSpec(**files.read_json(path))
-    except (TypeError, UserError) as error:
-        raise UserError(f"{path}: {error}; train the network again with --force") from None
-    model = Classifier(spec, _timm_model(spec, pretrained=False))
-    try:
-        model.load_state_dict(load_weights(folder / "weights.safetensors"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise UserError(f"{folder}: the weights do not fit model.json ({reason}); train it again") from None
+    spec, script = NetworkSpec.read(folder), predictions.creator(folder)
+    weights = load_weights(folder / "weights.safetensors", script)
+    with files.reading(folder / "model.json", script):
+        try:
+            outputs, dropout = _backbone_outputs(spec)
+            backbone = backbones.create(spec.architecture, len(spec.channels), len(outputs), dropout)
+            model = Classifier(spec, backbone)
+        except UserError as error:  # it names the setting
+            raise ValueError(str(error)) from None
+        difference = find_difference(model.state_dict(), weights)
+        if difference:
+            raise ValueError(f"the weights do not fit it: {difference}")
+    model.load_state_dict(weights)
     return model.to(memory_format=torch.channels_last).eval()
+
+
+def find_difference(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> str:
+    """Describe the first difference in names, shapes or types of two state dicts; empty if there is none."""
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if (name in ours) != (name in theirs):
+            return f"only one of them has {name}"
+        first, second = ours[name], theirs[name]
+        if first.shape != second.shape or first.dtype != second.dtype:
+            sizes = (
+                f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in (first, second)
+            )
+            return f"{name} is {', not '.join(sizes)}"
+    return ""
 
 
 def start_from(model: Classifier, folder: Path) -> None:
@@ -234,88 +199,25 @@ def start_from(model: Classifier, folder: Path) -> None:
         Of the other network, which must have the same architecture.
     """
     (last,) = (name for name, module in model.named_modules() if module is model.last_layer)
-    weights = load_weights(folder / "weights.safetensors")
-    copied = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
-    try:
-        missing, unexpected = model.load_state_dict(copied, strict=False)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-    else:
-        unexpected += [name for name in missing if not name.startswith(f"{last}.")]
-        reason = f"only one of them has {unexpected[0]}" if unexpected else ""
-    if reason:
+    ours, theirs = (
+        {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
+        for weights in (
+            model.state_dict(),
+            load_weights(folder / "weights.safetensors", predictions.creator(folder)),
+        )
+    )
+    difference = find_difference(ours, theirs)
+    if difference:
         raise UserError(
-            f"{folder.name} differs from the network that starts from it ({reason}): give both the same "
+            f"{folder.name} differs from the network that starts from it ({difference}): give both the same "
             f"network settings, or --set hierarchy.transfer=false"
         )
+    model.load_state_dict(theirs, strict=False)
 
 
-def _create_backbone(spec: NetworkSpec, settings: Network) -> nn.Module:
-    """Return timm's network with the weights that the settings ask for."""
-    options: dict[str, Any] = {}
-    if settings.pretrained and settings.weights_file:
-        file = Path(settings.weights_file)
-        if not file.is_file():
-            raise UserError(
-                f"network.weights_file={file} is missing: expected the weights of {spec.architecture}"
-            )
-        options["pretrained_cfg_overlay"] = {"file": str(file)}
-    try:
-        return _timm_model(spec, settings.pretrained, **options)
-    except OSError as error:
-        raise UserError(
-            f"the pretrained weights of {spec.architecture} are unavailable ({type(error).__name__}): "
-            f"connect to the network once, name a file with --set network.weights_file=FILE, or train from "
-            f"scratch with --set network.pretrained=false"
-        ) from None
-    except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        if not settings.pretrained:
-            raise
-        source = settings.weights_file or "network.pretrained=true"
-        line = str(error).splitlines()[0]
-        raise UserError(f"{source}: {line}; --set network.pretrained=false trains from scratch") from None
-
-
-def _initial_weights(backbone: nn.Module, settings: Network) -> dict[str, str]:
-    """Return source and license of the weights that training starts from."""
-    if not settings.pretrained:
-        return {"source": "random initialisation", "license": ""}
-    config = backbone.pretrained_cfg
-    source = settings.weights_file or config.get("hf_hub_id") or config.get("url") or ""
-    return {"source": source, "license": config.get("license") or "unknown"}
-
-
-def _timm_model(spec: NetworkSpec, pretrained: bool, **options: Any) -> nn.Module:
-    """Return timm's network: with dropout before its last layer, or without a last layer."""
-    if not timm.is_model(spec.architecture):
-        close = difflib.get_close_matches(spec.architecture, timm.list_models(), n=3)
-        hint = f"; similar: {' '.join(close)}" if close else "; see timm.list_models()"
-        raise UserError(f"network.architecture={spec.architecture} is unknown to timm{hint}")
-    own = spec.has_own_last_layer
-    return timm.create_model(
-        spec.architecture,
-        pretrained=pretrained,
-        in_chans=len(spec.channels),
-        num_classes=len(spec.outputs) if own else 0,
-        drop_rate=spec.dropout if own else 0.0,
-        **options,
-    )
-
-
-def _initialise_yellow(backbone: nn.Module, settings: Network) -> None:
-    """Set yellow's weights in the first layer to zero or to blue's: Liu et al. 2018, section 6.2.1.
-
-    ``network.fourth_channel=timm`` keeps timm's: the first of the three channels' weights again.
-    """
-    if settings.fourth_channel == "timm":
-        return
-    convolution = backbone.get_submodule(backbone.default_cfg["first_conv"])
-    with torch.no_grad():
-        weight = convolution.weight
-        if settings.pretrained:
-            weight *= len(settings.channels) / 3  # timm scales three channels' weights down for four
-        yellow = {"zero": torch.zeros_like(weight[:, 2]), "copy": weight[:, 2]}
-        weight[:, 3] = yellow[settings.fourth_channel]
+def _backbone_outputs(spec: NetworkSpec) -> tuple[list[str], float]:
+    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it."""
+    return (spec.outputs, spec.dropout) if spec.has_own_last_layer else ([], 0.0)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -5,6 +5,8 @@ To the run they are another test set. Their arrays, features and predictions lie
 needed; its networks are, and its ``index.csv``.
 """
 
+import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,9 +25,13 @@ from lib.evaluation import predictions
 from lib.evaluation.predictions import PredictionTable
 from lib.features import table as feature_table
 from lib.labels import CLASSES
+from lib.learning.network_spec import NetworkSpec
 from lib.learning.training_data import SampleSource
 from lib.run import Run
 from lib.steps import Step
+
+LONGEST_NAME = 200  # bytes, of a folder; the names of files are derived from it
+SOURCE_FILE = "source.json"  # in a folder of results
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,6 @@ class OwnImages:
             If there is no such folder, it holds no images, or more are unusable than
             ``data.max_bad_images`` allows.
         """
-        if not source.is_dir():
-            raise UserError(f"{source}: no such folder; expected one with {{id}}_green.png and so on")
         ids = _cache(run, source, folder, tuple(sorted(set(sizes))))
         return cls(run, source, folder, RunData.read(run, replace(read_index(run.index), test_ids=ids)))
 
@@ -105,15 +109,18 @@ class OwnImages:
                 f"{self.run.network(name)} holds no trained network: run `python 02_train_cnn.py`"
             )
         weights = [folder / "weights.safetensors" for folder in checkpoints]
-        spec = files.read_json(checkpoints[0] / "model.json")
-        classes, columns = spec["classes"], len(CLASSES) if spec["classes"] else len(spec["outputs"])
+        spec = NetworkSpec.read(checkpoints[0])
+        classes, columns = spec.classes, len(CLASSES) if spec.classes else len(spec.outputs)
+        if spec.size not in self.run.config.data.sizes:
+            path = checkpoints[0] / "model.json"
+            raise files.damaged(path, f"size {spec.size} is not of the run", predictions.creator(path.parent))
 
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
             tables = [predictions.from_outputs(self.ids, values_NO, classes) for values_NO in found]
             return predictions.average(tables, self.ids, "the images")
 
-        return self._once(name, views, spec["size"], files.fingerprints(*weights), columns, predict)
+        return self._once(name, views, spec.size, files.fingerprints(*weights), columns, predict)
 
     def _predict_checkpoint(self, folder: Path, views: int) -> np.ndarray:
         from lib.learning import devices, models, train_and_predict  # torch takes seconds
@@ -121,7 +128,7 @@ class OwnImages:
 
         model = models.load(folder).to(devices.choose_device())
         spec, training = model.spec, self.run.config.training
-        features = self.features[spec.features] if spec.features else None
+        features = feature_table.select(self.features, spec.features, folder) if spec.features else None
         source = SampleSource(self.array(spec.size), self.ids, features=features)
         workers = train_and_predict.loading_processes(self.run.workers, next(model.parameters()).device)
         loader = make_loader(source, np.arange(len(self.ids)), training.batch_size, workers)
@@ -162,24 +169,55 @@ class OwnImages:
         """Return the predictions of a network or of trees, from the file if it is up to date."""
         path = predictions.table_path(self.networks / name, "test", views)
         manifest = path.with_suffix(".json")
-        step = Step(name, manifest, {}, {"images": self.array(size).fingerprint()} | inputs, [path])
+        inputs = {"images": self.array(size).fingerprint()} | inputs
+        step = Step(name, manifest, {}, inputs, [path], script="predict.py")
         if not step.up_to_date(rebuild=True):
             predictions.save(path, predict())
             step.finish()
-        return predictions.load(path, columns)
+        return predictions.load(path, columns, "predict.py")
+
+
+def results_folder(run: Run, source: Path) -> Path:
+    """Return the folder for all that is made from a folder of images: it has the same name.
+
+    Where that contains the results of another folder of this name, a number is appended.
+    """
+    numbered = (f"{source.name}_{number}" for number in itertools.count(2))
+    folders = (run.folder / "own_images" / name for name in itertools.chain([source.name], numbered))
+    return next(folder for folder in folders if not os.path.lexists(folder) or _read_source(folder) == source)
+
+
+def _read_source(folder: Path) -> Path | None:
+    """Return the folder of images that a folder of results was made from, if it says so."""
+    record = folder / SOURCE_FILE
+    return Path(files.read_json(record)["folder"]) if record.exists() else None
+
+
+def _check_source(source: Path) -> None:
+    if not str(source).isprintable():
+        raise UserError(
+            f"{str(source)!r}: a name with characters that cannot be displayed: rename the folder"
+        )
+    if not os.path.isdir(source):  # noqa: PTH112, as a Path raises an error for a name that is too long
+        kind = "not a folder" if os.path.lexists(source) else "no such folder"
+        raise UserError(f"{source}: {kind}; expected one with {{id}}_green.png and so on")
+    if len(os.fsencode(source.name)) > LONGEST_NAME:
+        raise UserError(f"{source}: the folder's name is longer than {LONGEST_NAME} bytes: rename it")
 
 
 def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> list[str]:
     """Decode and resize a folder's images; return the ids of the usable ones."""
+    _check_source(source)
     data, ids = run.config.data, kaggle.list_samples(source)
+    files.write_json(folder / SOURCE_FILE, {"folder": str(source)})
 
     def build(chosen: list[str]) -> list[kaggle.BadImage]:
-        # forced, since the folder may hold other images than before
-        options = (sizes, data.shard_rows, run.workers, True)
-        return cache.build(source.parent, folder, source.name, chosen, *options)
+        # the folder may hold other images than before
+        how = dict(workers=run.workers, replace_others=True, projection=data.projection)
+        return cache.build(source.parent, folder, source.name, chosen, sizes, data.shard_rows, **how)
 
     bad = build(ids)
-    kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images)
+    kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images, {source.name: ids})
     usable = [sample for sample in ids if sample not in {image.id for image in bad}]
     if bad:
         build(usable)

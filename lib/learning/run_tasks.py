@@ -72,6 +72,9 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
             inputs=inputs,
             outputs=outputs,
         )
+        if distributed.is_primary():
+            # until everything is written, it saves a run that is interrupted the training
+            (task.folder(fold) / "state.pt").unlink(missing_ok=True)
     if not done:
         info(f"{name} and its predictions are up to date")
 
@@ -80,7 +83,7 @@ def _start_weights(task: Task, fold: Fold, script: str) -> dict[str, str]:
     """Return the fingerprint of weights that a network starts from; a `UserError` unless they are final."""
     run = task.run
     name = " ".join(filter(None, (script, task.start_from, fold.folder)))
-    if not steps.is_finished(run.manifest(name)):
+    if not steps.is_finished(run.manifest(name), f"{script}.py"):
         raise UserError(
             f"{task.name} starts from the weights of {task.start_from}, which is not finished: "
             f"run `python {script}.py --network {task.start_from}` first"

@@ -17,7 +17,8 @@ from lib.learning.devices import choose_device, make_deterministic
 from lib.learning.fit import fit
 from lib.learning.inference import predict
 from lib.learning.loader import make_loader, rarity
-from lib.learning.models import Classifier, NetworkSpec
+from lib.learning.models import Classifier
+from lib.learning.network_spec import NetworkSpec
 from lib.learning.task import Task
 from lib.learning.training_data import SampleSource
 
@@ -51,7 +52,7 @@ def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFra
     source = train.dataset.source
     validation = make_loader(source, fold.validation, chosen.batch_size, workers)
     if is_primary():
-        models.save_spec(task.folder(fold), model.spec)
+        model.spec.write(task.folder(fold))
     history = fit(model, train, validation, chosen, task.folder(fold), identity, resume=not task.run.force)
     probabilities = {}
     for subset in data.predicted_subsets:

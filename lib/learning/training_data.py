@@ -69,9 +69,11 @@ class TrainingData:
     def read(cls, run: Run, data: RunData) -> "TrainingData":
         """Open it; a `UserError` names the stage that creates what is missing."""
         size, index = run.config.training.size, data.index
-        channels = read_channel_statistics(run.statistics, size)
-        labelled = SampleSource(ShardedArray(run.array("train", size)), index.train_ids)
-        test = SampleSource(ShardedArray(run.array("test", size)), index.test_ids)
+        channels = read_channel_statistics(run.statistics, size, len(data.folds))
+        labelled, test = (
+            SampleSource(ShardedArray(run.array(subset, size), ids), ids)
+            for subset, ids in (("train", index.train_ids), ("test", index.test_ids))
+        )
         inputs = files.fingerprints(run.index, run.split, run.statistics)
         inputs |= {source.images.folder.name: source.images.fingerprint() for source in (labelled, test)}
         if run.config.uses_features:

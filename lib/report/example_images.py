@@ -1,9 +1,9 @@
 """Example images of a page: correct, wrong, missed and uncertain decisions, with attributions."""
 
+import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from lib import files
 from lib.console import Progress
 from lib.data.cache import ShardedArray
+from lib.errors import quote
 from lib.evaluation import predictions, predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.features import table as feature_table
@@ -21,6 +22,8 @@ from lib.run import Run
 
 PER_KIND = 2  # examples of each class and kind
 BATCH = 16  # images whose attributions are computed at once
+PICTURE = re.compile(r"\d{4,}\.webp")  # names of pictures
+SCRIPT = "05_submit.py"  # draws the examples of a run
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class ExampleImage:
         Of the class, calibrated on validation.
     true, predicted : list of str
         Names of the classes that the sample has, and of those predicted.
+    file : str
+        The picture, in the folder of ``examples.json``; empty before it is drawn.
     """
 
     id: str
@@ -50,6 +55,46 @@ class ExampleImage:
     probability: float
     true: list[str]
     predicted: list[str]
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label < len(CLASSES) or self.kind not in ("", *example_selection.KINDS):
+            raise ValueError(f"label {self.label} or kind {self.kind!r} of an image is unknown")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability {self.probability} is not from 0 to 1")
+        if self.file and not PICTURE.fullmatch(self.file):  # it must not lead out of the folder
+            raise ValueError(f"{quote(self.file)} is not the name of a picture")
+
+
+@dataclass(frozen=True)
+class ExampleList:
+    """Content of ``examples.json``.
+
+    Attributes
+    ----------
+    predictor : str
+        Whose decisions are shown.
+    subset : str
+        That the images are from; empty for users' own.
+    network : str or None
+        Whose attributions are shown.
+    images : list of ExampleImage
+    """
+
+    predictor: str
+    subset: str
+    network: str | None
+    images: list[ExampleImage] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path, classes: list[int], script: str) -> "ExampleList":
+        """Read ``examples.json``, whose images are of some classes; `script` is the one that writes it."""
+        path = folder / "examples.json"
+        examples = files.read_json(path, script, cls)
+        for image in examples.images:
+            if image.label not in classes or not image.file or bool(image.kind) != bool(examples.subset):
+                raise files.damaged(path, f"the entry of image {quote(image.id)} is wrong", script)
+        return examples
 
 
 def draw_examples(report: RunReport, predictor: str) -> None:
@@ -65,14 +110,18 @@ def draw_examples(report: RunReport, predictor: str) -> None:
     one, network = report.predictor(predictor), attributed_network(run, predictor)
     weights = [path / "weights.safetensors" for path in (run.checkpoints(network) if network else ())]
     tables = [one.tables[subset] for subset in dict.fromkeys(("validation", report.subset))]
-    array = ShardedArray(cached)
+    outputs = [folder / "examples.json"]
+    if outputs[0].exists():
+        listed = ExampleList.read(folder, report.data.classes, SCRIPT)
+        outputs += [folder / image.file for image in listed.images]
+    array = ShardedArray(cached, report.data.index.train_ids)
     run.once(
         "05_submit examples",
         lambda _step: _draw_selected(report, predictor, network, array),
         settings=["threshold"],
         inputs=files.fingerprints(run.index, run.split, one.thresholds_path, *tables, *weights)
         | {cached.name: array.fingerprint()},
-        outputs=[folder / "examples.json"],
+        outputs=outputs,
         rebuild=True,
     )
 
@@ -102,8 +151,8 @@ def _draw_selected(report: RunReport, predictor: str, network: str | None, array
         return feature_table.read(run.features, data.index).loc[data.index.train_ids]
 
     checkpoint = run.checkpoints(network)[0] if network else None
-    content = {"predictor": predictor, "subset": subset, "network": network}
-    draw(run.folder / "examples", images, array, checkpoint, read_features, content)
+    examples = ExampleList(predictor, subset, network)
+    draw(run.folder / "examples", images, array, checkpoint, read_features, examples)
 
 
 def class_names(chosen_C: np.ndarray) -> list[str]:
@@ -133,7 +182,7 @@ def draw(
     array: ShardedArray,
     checkpoint: Path | None,
     read_features: Callable[[], pd.DataFrame],
-    content: dict[str, Any],
+    examples: ExampleList,
 ) -> None:
     """Draw images into a folder, and list them in its ``examples.json``.
 
@@ -145,8 +194,8 @@ def draw(
         Folder of the network whose attributions are overlaid.
     read_features : callable
         Returns the biological features of the array's rows; called only if the network takes any.
-    content : dict
-        Written beside the list.
+    examples : ExampleList
+        Without images, which are added.
     """
     from lib.figures.thumbnails import tile  # this and torch take seconds to import
 
@@ -156,9 +205,14 @@ def draw(
 
         model = models.load(checkpoint).to(devices.choose_device())
         if model.spec.features:
-            features_NF = read_features()[model.spec.features].to_numpy(np.float32)
+            features = feature_table.select(read_features(), model.spec.features, checkpoint)
+            features_NF = features.to_numpy(np.float32)
+        unknown = {image.label for image in images}.difference(model.spec.classes or ())
+        if unknown:
+            reason = f"it has no output for {CLASSES[min(unknown)]}"
+            raise files.damaged(checkpoint / "model.json", reason, predictions.creator(checkpoint))
     files.make_folder(folder)
-    rows = []
+    drawn: list[ExampleImage] = []
     with Progress(len(images), "example images", "samples") as progress:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
@@ -169,10 +223,9 @@ def draw(
                 features_BF = features_NF[[image.row for image in batch]]
                 heatmaps = attribution.heatmaps(model, pixels_BHWK, features_BF, outputs)
             for image, pixels_HWK, heatmap_HW in zip(batch, pixels_BHWK, heatmaps, strict=True):
-                file = f"{len(rows):04d}.webp"
-                files.write_bytes(folder / file, tile(pixels_HWK, heatmap_HW))
-                rows.append(asdict(image) | {"file": file})
+                drawn.append(replace(image, file=f"{len(drawn):04d}.webp"))
+                files.write_bytes(folder / drawn[-1].file, tile(pixels_HWK, heatmap_HW))
             progress.update(len(batch))
-    for outdated in set(folder.glob("*.webp")) - {folder / row["file"] for row in rows}:
+    for outdated in set(folder.glob("*.webp")) - {folder / image.file for image in drawn}:
         outdated.unlink()
-    files.write_json(folder / "examples.json", content | {"images": rows})
+    files.write_json(folder / "examples.json", asdict(replace(examples, images=drawn)))

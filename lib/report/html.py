@@ -12,6 +12,7 @@ from PIL import Image
 from lib import files
 from lib.console import format_seconds
 
+WRITER = "05_submit.py"  # draws missing examples again, and leaves missing figures out of the page
 LOSSLESS_BYTES = 150_000  # larger figures show images; their compression is lossy
 
 
@@ -36,12 +37,17 @@ def render(path: Path, template: str, **context: Any) -> None:
 
 
 def data_uri(path: Path) -> str:
-    """Return an image as a data URI; a PNG as WebP, a third of the size, lossless unless it is large."""
-    content = path.read_bytes()
-    if path.suffix == ".png":
-        with Image.open(path) as picture:
-            lossless = _webp(picture, lossless=True)
-            content = lossless if len(lossless) <= LOSSLESS_BYTES else _webp(picture, quality=85)
+    """Return an image as a data URI; a PNG as WebP, a third of the size, lossless unless it is large.
+
+    A missing or damaged image is a `UserError`.
+    """
+    with files.reading(path, WRITER):
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            if picture.format == "PNG":
+                lossless = _webp(picture, lossless=True)
+                content = lossless if len(lossless) <= LOSSLESS_BYTES else _webp(picture, quality=85)
     return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
 

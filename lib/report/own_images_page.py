@@ -1,6 +1,7 @@
 """Predictions of users' own images by any predictor of a finished run, as tables and a page."""
 
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,21 @@ import pandas as pd
 
 from lib import files, presets
 from lib.console import info
+from lib.data import run_data
 from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import ensemble, predictions, predictor_scores, thresholds
 from lib.evaluation.predictions import PredictionTable, Predictor
+from lib.features import image_plausibility
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
-from lib.learning.own_images import OwnImages
+from lib.learning.network_spec import NetworkSpec
+from lib.learning.own_images import OwnImages, results_folder
 from lib.report import example_images, html
-from lib.report.example_images import ExampleImage
+from lib.report.example_images import ExampleImage, ExampleList
 from lib.report.page import predictor_summary
 from lib.report.run_report import RunReport
-from lib.run import Run
+from lib.run import Invocation, Run
 
 CONFIDENCE = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))  # from which probability
 MAX_SHOWN = 500  # images on the page; the tables contain all
@@ -29,7 +33,8 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     """Predict where the proteins of users' own images are; return the page that shows it.
 
     Writes ``outputs/<run>/own_images/<name>/``: ``locations.csv`` (a row for each image and predicted
-    location), ``probabilities.csv`` (a row per image, a column per class), ``examples/`` and ``report.html``.
+    location), ``probabilities.csv`` (a row per image, a column per class), ``examples/`` and ``report.html``;
+    and ``image_warnings.csv`` where images are implausible.
 
     Parameters
     ----------
@@ -38,9 +43,9 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     predictor : str
         Of the run; its thresholds for the test samples are used.
     """
-    source, report = source.resolve(), RunReport.of(run, RunData.read(run))
+    source = Path(os.path.realpath(source))  # which, unlike resolve, raises no error for a circle of links
+    folder, report = results_folder(run, source), RunReport.of(run, RunData.read(run))
     one = report.predictor(predictor)
-    folder = run.folder / "own_images" / source.name
     sizes = [size for member in _runs(run, predictor) for size in member.config.data.sizes]
     images = OwnImages.open(run, source, folder, sizes)
     info(f"{len(images.ids):,} images of {source}, predicted by {predictor} of {run.folder}")
@@ -56,26 +61,61 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
 
     probabilities = pd.DataFrame(calibrated_NC, columns=list(CLASSES)).assign(id=images.ids)
     files.write_csv(folder / "probabilities.csv", probabilities[["id", *CLASSES]])
-    precision = predictor_scores.read_classes(run.folder, predictor, report.subset)["precision"].to_dict()
+    scores = predictor_scores.read_classes(run.folder, predictor, report.subset, report.data.classes)
+    precision = scores["precision"].to_dict()
     locations = locations_table(images.ids, decision_NC, calibrated_NC, precision, report.subset)
     files.write_csv(folder / "locations.csv", locations)
+    findings = _check_plausibility(images, predictor)
     info(f"locations: {folder / 'locations.csv'}\nprobabilities: {folder / 'probabilities.csv'}")
     _draw(images, predictor, decision_NC, calibrated_NC)
-    return _write_page(report, images, predictor, locations)
+    return _write_page(report, images, predictor, locations, findings)
 
 
-def predict(images: OwnImages, predictor: str) -> PredictionTable:
+def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
+    """Compare the images with those that the networks were trained on; warn, and list what is implausible.
+
+    Returns
+    -------
+    DataFrame
+        As `image_plausibility.check_array` returns it; also in ``image_warnings.csv``, where there is any.
+    """
+    member = _runs(images.run, predictor)[0]
+    size, path = max(member.config.data.sizes), images.folder / "image_warnings.csv"
+    (statistics, *_) = run_data.read_channel_statistics(member.statistics, size)
+    found = image_plausibility.check_array(images.array(size), images.ids, statistics, images.run.workers)
+    path.unlink(missing_ok=True)
+    if len(found):
+        files.write_csv(path, found)
+        image_plausibility.warn_of_findings(found, len(images.ids), str(path))
+    return found
+
+
+def predict(images: OwnImages, predictor: str, within: tuple[Path, ...] = ()) -> PredictionTable:
     """Predict the images with any predictor of their run.
+
+    Parameters
+    ----------
+    within : tuple of Path
+        Folders of the ensembles or merged predictors that it is a member of.
 
     Raises
     ------
     UserError
         If the predictor is external, or ranks samples, which single images do not allow.
     """
-    run = images.run
-    about = Predictor.read(run.predictor(predictor))
+    run, folder = images.run, images.run.predictor(predictor)
+    about = Predictor.read(folder)
+    if folder in within:
+        raise files.damaged(
+            folder / "predictor.json", "it is a member of itself", predictions.creator(folder)
+        )
+    within = (*within, folder)
     if about.kind == "network":
-        return images.predict_network(about.network, about.views)
+        table = images.predict_network(about.network, about.views)
+        if table.probabilities_NC.shape[1] != len(CLASSES):
+            reason = f"its network {about.network} does not predict classes"
+            raise files.damaged(folder / "predictor.json", reason, predictions.creator(folder))
+        return table
     if about.kind == "trees":
         return images.predict_trees(about.network)
     if about.kind == "hierarchy":
@@ -86,14 +126,14 @@ def predict(images: OwnImages, predictor: str) -> PredictionTable:
                 "ensemble.method=rank_mean ranks the samples of a set, which single images are not: "
                 "select one of its members with --predictor"
             )
-        tables = [predict(images, name) for name in about.members]
+        tables = [predict(images, name, within) for name in about.members]
         weight_M = np.array([*about.members.values()])
         return ensemble.combine(tables, images.ids, "the images", weight_M, ranks=False)
     if about.kind == "merged":
         tables = []
         for member in _runs(run, predictor):
             data = RunData.read(member, images.data.index)
-            tables.append(predict(replace(images, run=member, data=data), predictor))
+            tables.append(predict(replace(images, run=member, data=data), predictor, within))
         return predictions.average(tables, images.ids, "the images")
     raise UserError(
         f"{predictor} consists of external predictions ({', '.join(about.files)}) and cannot predict new "
@@ -107,8 +147,8 @@ def _runs(run: Run, predictor: str) -> list[Run]:
     found = []
     for name in about.runs:
         folder = run.folder.parent / name
-        known = files.read_json(files.require(folder / "run.json", "00_prepare.py"))
-        config = presets.load(known["preset"], known["set"])
+        known = Invocation.read(folder)
+        config = presets.load(known.preset, known.set)
         found.append(replace(run, config=config, invocation=known, folder=folder))
     return found or [run]
 
@@ -179,21 +219,23 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
     ]
     network = example_images.attributed_network(run, predictor)
     checkpoint = run.checkpoints(network)[0] if network else None
-    spec = files.read_json(checkpoint / "model.json") if checkpoint else {"size": run.config.training.size}
-    content = {"predictor": predictor, "network": network}
+    size = NetworkSpec.read(checkpoint).size if checkpoint else run.config.training.size
+    examples = ExampleList(predictor, "", network)
     example_images.draw(
         images.folder / "examples",
         shown,
-        images.array(spec["size"]),
+        images.array(size),
         checkpoint,
         lambda: images.features,
-        content,
+        examples,
     )
 
 
-def _write_page(report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame) -> Path:
+def _write_page(
+    report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame, findings: pd.DataFrame
+) -> Path:
     folder, path = images.folder / "examples", images.folder / "report.html"
-    content = files.read_json(folder / "examples.json")
+    examples = ExampleList.read(folder, list(range(len(CLASSES))), "predict.py")
     by_image = {sample: rows.to_dict("records") for sample, rows in locations.groupby("id", sort=False)}
     html.render(
         path,
@@ -202,12 +244,13 @@ def _write_page(report: RunReport, images: OwnImages, predictor: str, locations:
         report=report,
         predictor=predictor,
         source=images.source,
-        network=content["network"],
+        network=examples.network,
         images=[
-            image | {"path": folder / image["file"], "locations": by_image[image["id"]]}
-            for image in content["images"]
+            asdict(image) | {"path": folder / image.file, "locations": by_image[image.id]}
+            for image in examples.images
         ],
         count=len(by_image),
+        findings=findings.to_dict("records"),
         counts=locations["location"].value_counts().to_dict(),
         score=next(row for row in predictor_summary(report) if row["predictor"] == predictor),
     )

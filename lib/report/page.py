@@ -4,7 +4,7 @@ Results of stages that were not run are left out. Nothing is computed here but m
 """
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,15 @@ import pandas as pd
 
 from lib import files
 from lib.config import list_settings
-from lib.evaluation import predictor_scores, thresholds
+from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES
-from lib.report import example_selection, html, paper_tables
+from lib.learning.network_spec import NetworkSpec
+from lib.report import example_selection, html, paper_tables, score_notes
+from lib.report.example_images import SCRIPT, ExampleList
 from lib.report.run_report import RunReport
-from lib.run import Run
+from lib.run import Invocation, Run
+from lib.steps import Manifest
 
 LISTED_CONFUSIONS = 12
 OPEN = 2  # classes whose examples are unfolded at first
@@ -101,12 +104,15 @@ def write(report: RunReport, submission: Submission) -> None:
         report=report,
         submission=submission,
         summary=summary,
+        notes=score_notes.notes(
+            report, predictor_scores.read_summary(run.evaluation("predictors")), submission.predictor
+        ),
         by_class=_by_class(report, [row["predictor"] for row in summary]),
         thresholds=_thresholds(report, submission.predictor),
-        confusions=_table(run.evaluation("confusions"))[:LISTED_CONFUSIONS],
+        confusions=_confusions(run.evaluation("confusions"))[:LISTED_CONFUSIONS],
         papers=[
-            {"title": title, "rows": rows_of(pd.read_csv(run.evaluation(name)))}
-            for name, (title, rows_of) in paper_tables.SHOWN.items()
+            {"title": shown.title, "rows": shown.rows(shown.read(run.evaluation(name)))}
+            for name, shown in paper_tables.SHOWN.items()
             if run.evaluation(name).exists()
         ],
         examples=_examples(report),
@@ -121,8 +127,11 @@ def write(report: RunReport, submission: Submission) -> None:
 
 def predictor_summary(report: RunReport) -> list[dict[str, Any]]:
     """Return a row per predictor, best first: its scores by decision, confidence interval, description."""
-    table = pd.read_csv(report.run.evaluation("predictors"))
+    path = report.run.evaluation("predictors")
+    table = predictor_scores.read_summary(path)
     table = table[table["subset"] == report.subset].set_index(["predictor", "decision"])
+    if not len(table):
+        raise files.damaged(path, f"it has no scores of {report.subset}", predictor_scores.SCRIPT)
     rows = []
     for predictor in table.index.unique("predictor"):
         own = table.loc[predictor]
@@ -160,13 +169,13 @@ def _architecture(run: Run, network: str) -> str:
     checkpoints = run.checkpoints(network)
     if not checkpoints:
         return ""
-    spec = files.read_json(checkpoints[0] / "model.json")
+    spec = NetworkSpec.read(checkpoints[0])
     folds = f", mean over {len(checkpoints)} folds" if len(checkpoints) > 1 else ""
-    return f": {spec['architecture']}, {spec['size']} px{folds}"
+    return f": {spec.architecture}, {spec.size} px{folds}"
 
 
-def _table(path: Path) -> list[dict[str, Any]]:
-    return pd.read_csv(path).to_dict("records") if path.exists() else []
+def _confusions(path: Path) -> list[dict[str, Any]]:
+    return confusion.read(path).to_dict("records") if path.exists() else []
 
 
 def _figures(folder: Path, chosen: tuple[Figure, ...]) -> list[dict[str, Any]]:
@@ -180,7 +189,7 @@ def _figures(folder: Path, chosen: tuple[Figure, ...]) -> list[dict[str, Any]]:
 
 def _by_class(report: RunReport, names: list[str]) -> dict[str, Any]:
     """Return the F1 of submitted decisions for every class, by group, and predictor."""
-    tables = {name: predictor_scores.read_classes(report.folder, name, report.subset) for name in names}
+    tables = {name: _read_classes(report, name) for name in names}
     first = tables[names[0]]
     groups = {
         group: [
@@ -200,11 +209,8 @@ def _by_class(report: RunReport, names: list[str]) -> dict[str, Any]:
 
 def _thresholds(report: RunReport, predictor: str) -> list[dict[str, Any]]:
     """Return the effect of each class's threshold for a predictor, most frequent class first."""
-    fixed, submitted = (
-        predictor_scores.read_classes(report.folder, predictor, report.subset, decision)
-        for decision in ("fixed", "submitted")
-    )
-    values = thresholds.load(report.run.thresholds(predictor), report.subset)
+    fixed, submitted = (_read_classes(report, predictor, decision) for decision in ("fixed", "submitted"))
+    values = report.predictor(predictor).class_thresholds(report.subset)
     value_C = values if values.ndim == 1 else values.mean(axis=0)  # with folds
     rows = [
         {
@@ -221,39 +227,45 @@ def _thresholds(report: RunReport, predictor: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["support"])
 
 
+def _read_classes(report: RunReport, predictor: str, decision: str = "submitted") -> pd.DataFrame:
+    return predictor_scores.read_classes(
+        report.folder, predictor, report.subset, report.data.classes, decision
+    )
+
+
 def _examples(report: RunReport) -> dict[str, Any] | None:
     """Return the example images by class, most frequent first, and kind, with the attributed network."""
-    path = report.folder / "examples" / "examples.json"
-    if not path.exists():
+    folder = report.folder / "examples"
+    if not (folder / "examples.json").exists():
         return None
-    content = files.read_json(path)
+    content = ExampleList.read(folder, report.data.classes, SCRIPT)
     classes: dict[str, dict[str, list]] = {}
-    for image in content["images"]:
-        own = classes.setdefault(CLASSES[image["label"]], {kind: [] for kind in example_selection.KINDS})
-        own[image["kind"]].append(image | {"path": path.parent / image["file"]})
-    scores = predictor_scores.read_classes(report.folder, content["predictor"], content["subset"])
+    for image in content.images:
+        own = classes.setdefault(CLASSES[image.label], {kind: [] for kind in example_selection.KINDS})
+        own[image.kind].append(asdict(image) | {"path": folder / image.file})
+    scores = _read_classes(report, content.predictor)
     order = sorted(classes, key=lambda name: -scores.loc[name, "support"])
     rows = [
         {"name": name, "f1": scores.loc[name, "f1"], "support": int(scores.loc[name, "support"]),
          "kinds": classes[name], "open": position < OPEN}
         for position, name in enumerate(order)
     ]  # fmt: skip
-    return {"classes": rows, "network": content["network"], "predictor": content["predictor"]}
+    return {"classes": rows, "network": content.network, "predictor": content.predictor}
 
 
 def _times(folder: Path, shared: list[Path]) -> dict[str, Any]:
     """Return the seconds of every stage and its steps, longest first, and the longest stage's."""
     steps: dict[str, dict[str, float]] = {}
     for path in [*shared, *sorted((folder / "manifests").glob("*.json"))]:
-        manifest = files.read_json(path)
-        if not manifest["finished"]:
+        manifest = _read_manifest(path)
+        if not manifest.finished:
             continue
-        script, _, step = manifest["step"].partition(" ")
+        script, _, step = manifest.step.partition(" ")
         if script not in STAGES:  # shared by several runs, and made by stage 00
-            script, step = "00_prepare", f"{manifest['step']}s"
+            script, step = "00_prepare", f"{manifest.step}s"
         own = steps.setdefault(script, {})
         step = step or "the stage itself"
-        own[step] = max(own.get(step, 0), manifest["seconds"])  # arrays of all sizes are written together
+        own[step] = max(own.get(step, 0), manifest.seconds)  # arrays of all sizes are written together
     stages = [
         {
             "stage": stage,
@@ -270,28 +282,35 @@ def _times(folder: Path, shared: list[Path]) -> dict[str, Any]:
 
 def _commands(run: Run) -> list[str]:
     """Return the commands that reproduce a run; of a merged run, those of its members first."""
-    folder, own = run.folder, files.read_json(run.folder / "run.json")
-    members = own.get("merge", [])
+    folder, own = run.folder, Invocation.read(run.folder)
+    members = own.merge
     if not members:
-        return [shlex.join(["bash", "run_all.sh", *_options(own, folder.name)])]
-    others = {name: files.read_json(folder.parent / name / "run.json") for name in members}
+        return [shlex.join(["bash", "run_all.sh", *_options(own, folder)])]
+    others = {name: Invocation.read(folder.parent / name) for name in members}
     return [
         *(
-            shlex.join(["bash", "run_all.sh", "--to", "03", *_options(other, name)])
+            shlex.join(["bash", "run_all.sh", "--to", "03", *_options(other, folder.with_name(name))])
             for name, other in others.items()
         ),
-        shlex.join(["python", "04_threshold.py", *_options(own, folder.name), "--merge", *members]),
+        shlex.join(["python", "04_threshold.py", *_options(own, folder), "--merge", *members]),
         shlex.join(["python", "05_submit.py", "--run", folder.name]),
     ]
 
 
-def _options(invocation: dict[str, Any], run: str) -> list[str]:
-    words = ["--preset", invocation["preset"], "--run", run]
-    words += ["--data", invocation["data"]] if invocation["data"] else []
-    return words + (["--set", *invocation["set"]] if invocation["set"] else [])
+def _options(invocation: Invocation, folder: Path) -> list[str]:
+    words = ["--preset", invocation.preset, "--run", folder.name]
+    # a folder within the one of --work, which holds outputs/<run>, is relative to that
+    words += ["--data", str(folder.parent.parent / invocation.data)] if invocation.data else []
+    return words + (["--set", *invocation.set] if invocation.set else [])
 
 
 def _packages(folder: Path) -> dict[str, str]:
     """Return the package versions of the run's last step."""
     manifests = sorted((folder / "manifests").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return files.read_json(manifests[-1])["packages"] if manifests else {}
+    return _read_manifest(manifests[-1]).packages if manifests else {}
+
+
+def _read_manifest(path: Path) -> Manifest:
+    """Read the manifest of a step of the run, or of one that several runs share, which stage 00 writes."""
+    script = next((stage for stage in STAGES if path.stem.startswith(stage)), "00_prepare")
+    return Manifest.read(path, f"{script}.py")

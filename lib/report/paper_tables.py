@@ -1,5 +1,6 @@
 """The numbers printed in the papers, and a run's own in the same form beside them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from lib import files
 from lib.evaluation import predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.report.run_report import RunReport
+from lib.stage_files import COUNT, SHARE
 
 
 class Row(NamedTuple):
@@ -117,9 +119,8 @@ def liu_table(run: Path, test_scores: dict[tuple[str, str], float]) -> pd.DataFr
         predictor = Predictor.read(run / "predictions" / row.predictor)
         if predictor.kind != "network":  # it has no epochs and losses: external, or merged from other runs
             continue
-        histories = sorted((run / "networks" / predictor.network).rglob("history.csv"))
-        last = pd.read_csv(histories[0]).iloc[-1]  # with folds, of the first
-        summary = pd.read_csv(summary_csv).set_index(["subset", "decision"])
+        last = _read_history(run / "networks" / predictor.network).iloc[-1]
+        summary = predictor_scores.read_summary(summary_csv).set_index(["subset", "decision"])
         rows.append(
             {
                 "predictor": row.predictor,
@@ -146,7 +147,7 @@ def liu_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {
             "model": row.model,
-            "epochs": f"{row.epochs} / {row.paper_epochs}",
+            "epochs": f"{row.epochs:g} / {row.paper_epochs:g}",
             "train loss": _pair(row.train_loss, row.paper_train_loss),
             "validation loss": _pair(row.validation_loss, row.paper_validation_loss),
             "macro-F1": f"{row.test_macro_f1:.3f} / {row.paper_score:.3f}"
@@ -177,11 +178,44 @@ def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-# tables that compare a run with a paper, by file name: title, and the function that returns rows for display
-SHOWN = {
-    "table_1": ("Liu, Zhang, Zhou 2018, table 1: this run / theirs", liu_pairs),
-    "averages": ("Hoogenboom 2019, section 3: means over classes at one threshold", hoogenboom_means),
+class Shown(NamedTuple):
+    """How a table that compares a run with a paper is read back and shown."""
+
+    title: str
+    rows: Callable[[pd.DataFrame], list[dict[str, str]]]
+    keys: tuple[str, ...]
+    numbers: dict[str, tuple[float, float]]
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Read the table, which stage 04 wrote; a `UserError` if it is damaged."""
+        return files.read_results(path, predictor_scores.SCRIPT, self.keys, self.numbers)
+
+
+OURS = {"epochs": COUNT, "train_loss": COUNT, "validation_loss": COUNT}
+THEIRS = {f"paper_{name}": bounds for name, bounds in OURS.items()} | {"paper_score": SHARE}
+SHOWN = {  # by file name
+    "table_1": Shown(
+        "Liu, Zhang, Zhou 2018, table 1: this run / theirs",
+        liu_pairs,
+        ("predictor", "model"),
+        OURS | {"validation_macro_f1": SHARE, "test_macro_f1": SHARE} | THEIRS,
+    ),
+    "averages": Shown(
+        "Hoogenboom 2019, section 3: means over classes at one threshold",
+        hoogenboom_means,
+        ("predictor",),
+        dict.fromkeys(HOOGENBOOM, SHARE),
+    ),
 }
+
+
+def _read_history(network: Path) -> pd.DataFrame:
+    """Read the history of a network's training; with folds, of the first."""
+    folder = network if (network / "history.csv").exists() else network / "fold_0"
+    folder = folder if folder.exists() else network
+    script = f"02_train_cnn.py --network {network.name} --force"
+    columns = {"epoch": COUNT, "train_loss": COUNT, "validation_loss": COUNT}
+    return files.read_results(folder / "history.csv", script, ("epoch",), columns)
 
 
 def _pair(ours: float, theirs: float | None) -> str:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from lib import files
 from lib.config import Threshold
-from lib.console import info
+from lib.console import info, warn
 from lib.data.run_data import RunData
-from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
+from lib.evaluation import confusion, plausibility, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
@@ -19,6 +19,7 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import Combination, HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
+from lib.steps import Manifest
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -86,6 +87,7 @@ class RunReport:
         """Return the files that decisions depend on besides the predictor's own."""
         external = self.settings.frequencies not in ("training", "estimated")
         paths = [Path(self.settings.frequencies)] if external else []
+        paths += [Path(self.run.config.split.strata)] if self.run.config.split.strata else []
         if self.settings.consistent:
             paths += [self.hierarchy.routing_table(subset) for subset in subsets]
         return paths
@@ -104,17 +106,22 @@ class RunReport:
             f"04_threshold {name}",
             lambda _step: self._evaluate(one),
             settings=["threshold"],
-            inputs=files.fingerprints(run.index, run.split, run.statistics, *one.tables.values(), *extra),
+            inputs=files.fingerprints(
+                run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
+            ),
             outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
             # an ensemble changes when a member is added
             rebuild=bool(run.options.add),
+            verify=lambda: list(map(predictions.load, one.tables.values())),
         )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
         chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
         labelled = {name: one.labelled(name) for name in self.data.subsets if name in one.tables}
         applied = {name: one.per_sample(name, values) for name, values in chosen.items()}
-        per_class, summary = predictor_scores.evaluate(labelled, applied, self.settings, self.data.classes)
+        per_class, summary = predictor_scores.evaluate(
+            labelled, applied, self.settings, self.data.classes, self.data.index.truth_NC.mean(axis=0)
+        )
         probabilities = {"raw": one.raw_NC(subset), "calibrated": one.calibrated_NC(subset)}
         reliability = reliability_by_class(self.data.truth_NC(subset), probabilities, self.data.classes)
         files.write_json(one.thresholds_path, thresholds.as_table(chosen))
@@ -151,6 +158,7 @@ class RunReport:
         figures.predictors(run.figure("predictors"), table, self.subset, fixed, title)
         best = self.predictor(predictor_scores.best_predictor(self.folder, names))
         truth_NC, decision_NC = data.truth_NC(self.subset), best.decisions(self.subset)
+        self._warn_if_implausible(f"{best.name} on {self.subset}", decision_NC)
         probabilities = {"raw": best.raw_NC(self.subset), "calibrated": best.calibrated_NC(self.subset)}
         title = f"Reliability of {best.name}: {self.subtitle}"
         figures.reliability(run.figure("reliability"), truth_NC, probabilities, data.classes, title)
@@ -187,7 +195,7 @@ class RunReport:
             hierarchy, subset, baseline, predictions.load(tables[0]), fixed
         )
         of_classes = pd.concat(
-            predictor_scores.read_classes(self.folder, name, subset, "fixed")
+            predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
             .reset_index()
             .assign(predictor=name)
             for name in names
@@ -211,16 +219,29 @@ class RunReport:
         run, one, ids = self.run, self.predictor(name), self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
+        # another predictor replaces the submission: the tables it was made from are kept
+        manifest = run.manifest("05_submit")
+        made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}
         done = run.once(
             "05_submit",
             lambda _step: self._submit(one),
             settings=["threshold"],
             inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
             outputs=[run.submission, run.figure("submission")],
+            rebuild=thresholds_json.name not in made_by,
+            verify=lambda: one.decisions("test"),
         )
         if not done:
             info(f"{run.submission} is up to date")
-        return submission.check(run.submission, ids)
+        decision_NC = submission.check(run.submission, ids)
+        self._warn_if_implausible(str(run.submission), decision_NC)
+        return decision_NC
+
+    def _warn_if_implausible(self, source: str, decision_NC: np.ndarray) -> None:
+        max_labels = self.settings.max_labels
+        found = plausibility.check_decisions(decision_NC, self.data.training_NC, max_labels)
+        if found:
+            warn(f"{source} is implausible: {'; '.join(found)}; look at the scores and at figures/training_*")
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data

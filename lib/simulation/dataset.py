@@ -60,6 +60,7 @@ def ensure_dataset(folder: Path, settings: Simulation, workers: int, force: bool
         settings={f"simulation.{key}": value for key, value in asdict(settings).items()},
         inputs={},
         outputs=[folder / "train.csv"],
+        script="00_prepare.py --force",  # a folder without the manifest is taken for somebody's own
         alternative="--set simulation.name=NAME keeps both",
     )
     with files.lock(folder):

@@ -1,5 +1,8 @@
 """Kaggle's tables and images are read as they are, or rejected with file, line and value."""
 
+import os
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from tests.conftest import REAL, needs_real, write_sample
         ("", ["is empty", "Id,Target"]),
         ("Id,Target\n", ["no rows", "one row per sample"]),
         ("Id,Label\na,1\n", ["Id,Label", "expected the columns Id,Target"]),
-        ("Id,Target\na,1\nb,2\na,3\n", ["line 4", "Id a ", "line 2"]),
+        ("Id,Target\na,1\nb,2\na,3\n", ["line 4", "Id 'a' ", "line 2"]),
         ("Id,Target\na,1\n../b,2\n", ["line 3", "'../b'", "file name"]),
         ("Id,Target\na/b,1\n", ["line 2", "'a/b'"]),
         ("Id,Target\n..,1\n", ["line 2", "'..'"]),
@@ -32,7 +35,11 @@ from tests.conftest import REAL, needs_real, write_sample
         ("Id,Target\na,3 3\n", ["line 2", "'3 3'"]),
         ("Id,Target\na,1\nb,1,2\n", ["line 3", "3 fields", "2"]),
         ("Id,Target\na,1,2\nb,1,2\n", ["line 2", "3 fields", "2"]),
-        (b"Id,Target\n\xff\xfe,1\n", ["cannot be read as a table", "Id,Target"]),
+        (b"Id,Target\n\xff\xfe,1\n", ["line 2", "not UTF-8", "Id,Target"]),
+        ("Id,Target\na,1\nb ,2\n", ["line 3", "'b '", "a space"]),
+        (f"Id,Target\n{'é' * 121},1\n", ["line 2", "too long for a file name", "240"]),
+        ("Id,Target\na,1.0\n", ["line 2", "'1.0'", "expected 0-27"]),
+        (f"Id,Target\na,{'9' * 5000}\n", ["line 2", "out of range", "expected 0-27"]),
     ],
 )
 def test_a_bad_table_is_explained_in_one_line(raw, text, words):
@@ -50,6 +57,22 @@ def test_a_bad_table_is_explained_in_one_line(raw, text, words):
 def test_a_byte_order_mark_blank_lines_and_more_columns_are_accepted(raw):
     (raw / "train.csv").write_bytes(b"\xef\xbb\xbfnote,Id,Target\r\nx,a,1\r\n\r\ny,b,2 0\r\n")
     assert kaggle.read_labels(raw) == (["a", "b"], [(1,), (0, 2)])
+
+
+def test_ids_are_text(raw):
+    ids = ["NA", "null", "nan", "None", "001", "1e5", "inf", "True", "é", "=1+1", "-", "a b", "A", "a"]
+    (raw / "train.csv").write_text("Id,Target\n" + "".join(f"{sample},1\n" for sample in ids))
+    index = kaggle.read_tables(raw)
+    assert index.train_ids == ids and index.test_ids[0] == "t00"
+
+
+def test_an_id_in_both_tables_is_an_error_with_both_lines(raw):
+    (raw / "train.csv").write_text("Id,Target\nb,1\na,2\nc,3\n")
+    (raw / "sample_submission.csv").write_text("Id,Predicted\nx,0\n\nc,0\na,0\n")
+    with pytest.raises(UserError) as error:
+        kaggle.read_tables(raw)
+    for word in (f"{raw / 'sample_submission.csv'}, line 4", "'c'", f"{raw / 'train.csv'}, line 4", "2 ids"):
+        assert word in str(error.value)
 
 
 def test_labels_and_test_ids_keep_the_files_order(raw):
@@ -91,13 +114,82 @@ def test_every_bad_channel_of_a_sample_is_listed(raw):
     ]
 
 
-def test_samples_are_those_with_a_green_channel(tmp_path):
-    for name in ("b_green.png", "a_1_green.tif", "c_red.png", "d_green.txt", "e_green.jpg", "e_green.png"):
+def test_samples_are_those_with_any_channel(tmp_path, capsys):
+    for name in (
+        "b_green.png",
+        "a_1_Red.TIF",
+        "c_yellow.JPEG",
+        "d_green.txt",
+        "a_1_merged.png",
+        "._e_red.png",
+    ):
         (tmp_path / name).touch()
-    assert kaggle.list_samples(tmp_path) == ["a_1", "b", "e"]
-    with pytest.raises(UserError) as error:
+    assert kaggle.list_samples(tmp_path) == ["a_1", "b", "c"]
+    assert capsys.readouterr().err == ""
+    (tmp_path / "f-green.png").touch()
+    (tmp_path / "g_blue_red_green.jpg").touch()
+    assert kaggle.list_samples(tmp_path) == ["a_1", "b", "c"]
+    warning = capsys.readouterr().err
+    assert all(word in warning for word in (str(tmp_path), "2 images", "'f-green.png'", "{id}_red"))
+
+
+def test_a_folder_without_samples_is_explained(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere cannot be listed: No such file"):
         kaggle.list_samples(tmp_path / "nowhere")
-    assert all(word in str(error.value) for word in (str(tmp_path / "nowhere"), "{id}_green.png", "8 bits"))
+    (tmp_path / "a-green.png").touch()
+    with pytest.raises(UserError) as error:
+        kaggle.list_samples(tmp_path)
+    for word in (str(tmp_path), "{id}_green.png", "8 bits", "1 file, ", "'a-green.png'"):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("name", [b"a\n1_green.png", b"a\x1b[31m_red.png", b"\xff\xfe_red.png"])
+def test_a_name_that_cannot_be_displayed_is_escaped(tmp_path, name):
+    (tmp_path / os.fsdecode(name)).touch()
+    with pytest.raises(UserError, match="cannot be displayed: rename") as error:
+        kaggle.list_samples(tmp_path)
+    message = str(error.value)
+    assert message.isprintable() and message.encode() and str(tmp_path) in message
+
+
+def test_images_in_any_spelling_are_read(raw):
+    expected_HWK = kaggle.read_image(raw, "train", "a03")
+    (raw / "train" / "a03_red.png").rename(raw / "train" / "a03_RED.PNG")
+    (raw / "train" / "a03_green.png").rename(raw / "train" / "a03_Green.png")
+    assert np.array_equal(kaggle.read_image(raw, "train", "a03"), expected_HWK)
+
+
+def test_images_in_another_place_are_located(raw):
+    ids, _ = kaggle.read_labels(raw)
+    kaggle.require_images(raw, "train", ids)
+    kaggle.require_images(raw, "train", ["nowhere", *ids])
+    train = raw / "train"
+    with pytest.raises(UserError) as error:
+        kaggle.require_images(raw, "train", ["x", "y"])
+    for word in (f"{train} contains no image of the 2 samples", "x_red.png", "80 files", "a00_blue.png"):
+        assert word in str(error.value)
+    train.rename(raw / "deep")
+    train.mkdir()
+    (raw / "deep").rename(train / "train")
+    with pytest.raises(UserError, match=rf"no image of the 20 samples .*; {train}/train does: move them"):
+        kaggle.require_images(raw, "train", ids)
+    shutil.rmtree(train)
+    (raw / "test.zip").touch()
+    (raw / "train.zip").touch()
+    with pytest.raises(UserError, match=rf"it does not exist: unpack {raw}/train\.zip"):
+        kaggle.require_images(raw, "train", ids)
+
+
+def test_pages_are_projected_on_request(raw):
+    path = raw / "train" / "a03_red.png"
+    plane_HW = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    cv2.imwritemulti(str(path.with_suffix(".tif")), [plane_HW, plane_HW.T.copy()])
+    path.unlink()
+    with pytest.raises(kaggle.BadImageError) as error:
+        kaggle.read_image(raw, "train", "a03")
+    assert "2 pages" in error.value.args[0][0].reason
+    image_HWK = kaggle.read_image(raw, "train", "a03", "max")
+    assert np.array_equal(image_HWK[..., 0], np.maximum(plane_HW, plane_HW.T))
 
 
 def test_bad_images_stop_the_stage_unless_tolerated(tmp_path, capsys):
@@ -106,9 +198,9 @@ def test_bad_images_stop_the_stage_unless_tolerated(tmp_path, capsys):
         BadImage("train", "a", "a_blue.png", "is empty"),
         BadImage("test", "t", "t_red.png", "is missing"),
     ]
-    listed = tmp_path / "bad_images.csv"
+    listed, samples = tmp_path / "bad_images.csv", {"train": ["a", "b"], "test": ["t", "u"]}
     with pytest.raises(UserError) as error:
-        kaggle.report_bad_images(bad, listed, tolerated=1)
+        kaggle.report_bad_images(bad, listed, 1, samples)
     message = str(error.value)
     for word in ("2 samples", "train/a_red.png", "is empty", "3 files", str(listed), "data.max_bad_images=2"):
         assert word in message
@@ -118,10 +210,15 @@ def test_bad_images_stop_the_stage_unless_tolerated(tmp_path, capsys):
         "train,a,a_blue.png,is empty",
         "test,t,t_red.png,is missing",
     ]
-    kaggle.report_bad_images(bad, listed, tolerated=2)
+    kaggle.report_bad_images(bad, listed, 2, samples)
     warning = capsys.readouterr().err
     assert "without 2 samples" in warning and "train/a_red.png" in warning and str(listed) in warning
-    kaggle.report_bad_images([], listed, tolerated=0)
+    with pytest.raises(UserError, match=r"1 sample has .* it is listed in"):
+        kaggle.report_bad_images(bad[2:], listed, 0, samples)
+    with pytest.raises(UserError, match="no sample of test can be used") as error:
+        kaggle.report_bad_images(bad, listed, 2, {"train": ["a", "b"], "test": ["t"]})
+    assert "max_bad_images" not in str(error.value)
+    kaggle.report_bad_images([], listed, 0, samples)
     assert not listed.exists()
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from iterstrat.ml_stratifiers import IterativeStratification
 
+from lib import files
 from lib.config import Split
 from lib.data import kaggle, splits
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
-from lib.labels import CLASSES, target_matrix
+from lib.labels import CLASSES, parse_target, target_matrix
+from lib.settings import MAX_SEED
 from lib.simulation.antibodies import label_sets
 from tests.conftest import REAL, needs_real
 
@@ -33,6 +35,12 @@ def ids_of(truth_NC):
 
 def split_of(truth_NC, **settings):
     return splits.make_split(ids_of(truth_NC), truth_NC, Split(**settings))
+
+
+def test_the_largest_seed_splits_into_folds():
+    truth_NC = random_truth(60)
+    split = split_of(truth_NC, folds=2, seed=MAX_SEED)
+    assert sorted(split["fold"].unique()) == [0, 1]
 
 
 def worst_excess(truth_NC, name_N, shares):
@@ -216,3 +224,91 @@ def test_real_classes_keep_their_share(settings, shares, seed):
     truth_NC = target_matrix(targets)
     split = split_of(truth_NC, seed=seed, **settings)
     assert worst_excess(truth_NC, split["fold" if "folds" in settings else "subset"], shares) < 1
+
+
+def random_groups(random):
+    """Groups with random sizes and unions of labels; rare classes have one, two or three groups."""
+    classes, groups = random.integers(4, 12), random.integers(30, 80)
+    truth_GC = random.uniform(size=(groups, classes)) < random.uniform(0.02, 0.4, classes)
+    for label in range(3):
+        truth_GC[:, label] = np.isin(np.arange(groups), random.permutation(groups)[: label + 1])
+    group_N = np.repeat(np.arange(groups), random.integers(1, 7, groups))
+    return truth_GC, random.permutation(group_N)
+
+
+def test_no_group_is_in_two_subsets_and_rare_classes_are_trained_on_first():
+    random, misses = np.random.default_rng(0), 0
+    for table in range(200):
+        truth_GC, group_N = random_groups(random)
+        folds = int(random.choice([1, 3]))
+        settings = Split(validation=0.2, holdout=0.2, folds=folds, seed=table)
+        split = splits.make_split(
+            [str(row) for row in range(len(group_N))], truth_GC[group_N], settings, group_N
+        )
+        split = split.assign(group=group_N)
+        siblings = split[split["subset"] == "siblings"]
+        others = split.drop(siblings.index)
+        assert others.groupby("group")["subset"].nunique().max() == 1
+        assert others.groupby("group")["fold"].nunique().max() == 1
+        assert set(siblings["group"]) <= set(others.loc[others["subset"] == "train", "group"])
+        assert siblings["group"].is_unique and (siblings["fold"] == -1).all()
+        assert len(siblings) == pytest.approx(0.03 * len(split), abs=3)
+        subset_of = others.groupby("group")["subset"].first()
+        names = ["train", "validation", "holdout"] if folds == 1 else ["train", "holdout"]
+        for label in np.flatnonzero(truth_GC.any(axis=0)):
+            found = set(subset_of[truth_GC[:, label]])
+            misses += not set(names[: truth_GC[:, label].sum()]) <= found
+            assert "train" in found
+    assert misses <= 4, "only where moving a group would take another class's place"
+
+
+def test_a_group_split_without_groups_is_that_of_samples():
+    truth_NC = random_truth(300)
+    by_group, by_sample = (split_of(truth_NC, holdout=0.1, by=by) for by in ("group", "sample"))
+    assert by_group.equals(by_sample) and "siblings" not in set(by_group["subset"])
+    group_N = np.arange(300) // 3
+    same = splits.make_split(ids_of(truth_NC), truth_NC, Split(holdout=0.1, by="sample"), group_N)
+    assert same.equals(by_sample)
+
+
+def test_a_random_split_has_its_shares_and_depends_on_the_seed():
+    truth_NC = random_truth(500)
+    first, again, other = (
+        split_of(truth_NC, method="random", validation=0.2, holdout=0.2, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first.equals(again) and not first.equals(other)
+    assert first["subset"].value_counts().to_dict() == {"train": 300, "validation": 100, "holdout": 100}
+    folds = split_of(truth_NC, method="random", folds=5)
+    assert folds["fold"].value_counts().to_dict() == dict.fromkeys(range(5), 100)
+
+
+@needs_real
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_antibodies_of_the_real_external_table_are_split_in_proportion(seed):
+    ids, targets = external_labels()
+    truth_NC, group_N = (
+        target_matrix(targets),
+        np.unique([i.split("_")[0] for i in ids], return_inverse=True)[1],
+    )
+    split = splits.make_split(
+        ids, truth_NC, Split(validation=0.2, holdout=0.2, siblings=0, seed=seed), group_N
+    )
+    antibodies_GC = np.zeros((group_N.max() + 1, 28), bool)
+    np.logical_or.at(antibodies_GC, group_N, truth_NC)
+    assert len(antibodies_GC) == 12_815
+    many_C = antibodies_GC.sum(axis=0) > 100
+    for subset in ("validation", "holdout"):
+        is_in_N = (split["subset"] == subset).to_numpy()
+        is_in_G = np.bincount(group_N[is_in_N], minlength=len(antibodies_GC)) > 0
+        by_antibody_C = antibodies_GC[is_in_G].sum(axis=0) / antibodies_GC.sum(axis=0)
+        by_sample_C = truth_NC[is_in_N].sum(axis=0) / truth_NC.sum(axis=0)
+        assert np.abs(by_antibody_C[many_C] - 0.2).max() <= 0.005
+        assert np.abs(by_sample_C[many_C] - 0.2).max() <= 0.02
+    assert not set(group_N[split["subset"] == "train"]) & set(group_N[split["subset"] == "holdout"])
+
+
+def external_labels():
+    """Return ids and class numbers of the atlas's own table."""
+    table = files.read_table(REAL / "kaggle_labels" / "HPAv18RBGY_wodpl.csv", "expected Id,Target")
+    return table["Id"].tolist(), [parse_target(text) for text in table["Target"]]

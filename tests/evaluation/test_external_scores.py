@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,22 @@ def test_npy_files_with_and_without_ids_beside_them(tmp_path):
     assert loaded(tmp_path, "test").probabilities_NC == pytest.approx(scores_NC[6:], abs=1e-3)
 
 
+def test_ids_and_numbers_of_any_program_are_read(tmp_path):
+    index = SampleIndex(["NA", "001"], [(0,)] * 2, ["1e5", "True"])
+    ids = [*index.train_ids, *index.test_ids]
+    text = ",ID,7\n" + "".join(f"{row},{sample},{row / 10}\r\n" for row, sample in enumerate(ids))
+    (tmp_path / "s.csv").write_bytes(text.encode("utf-16"))
+    table = external_scores.read(tmp_path / "s.csv", index)
+    assert list(table.index) == ids and table[7].tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
+    np.save(tmp_path / "n.NPY", np.zeros((4, 28)))
+    (tmp_path / "n.NPY.npy").rename(tmp_path / "n.NPY")
+    (tmp_path / "n.txt").write_bytes("NA\r001\r\r1e5\rTrue".encode("utf-8-sig"))
+    assert list(external_scores.read(tmp_path / "n.NPY", index).index) == ids
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(UserError, match=r"pipe.npy is not a regular file"):
+        external_scores.read(tmp_path / "pipe.npy", index)
+
+
 def bad_value(folder):
     scores_NC = scores()
     scores_NC[4, 7] = 1.5
@@ -84,6 +102,36 @@ def bad_ids(folder):
     return [folder / "s.npy"]
 
 
+def twice_beside(folder):
+    np.save(folder / "s.npy", np.zeros((3, 28)))
+    (folder / "s.txt").write_text("a\nb\na\n")
+    return [folder / "s.npy"]
+
+
+def promising_more(folder):
+    """An array whose header declares terabytes."""
+    np.save(folder / "s.npy", np.zeros((10, 28)))
+    content = (folder / "s.npy").read_bytes()
+    (folder / "s.npy").write_bytes(content.replace(b"(10, 28), }         ", b"(99999999999, 28), }"))
+    return [folder / "s.npy"]
+
+
+def not_a_table(content, suffix=".csv"):
+    def make(folder):
+        (folder / "s").with_suffix(suffix).write_bytes(content)
+        return [(folder / "s").with_suffix(suffix)]
+
+    return make
+
+
+def array_of(values):
+    def make(folder):
+        np.save(folder / "s.npy", values)
+        return [folder / "s.npy"]
+
+    return make
+
+
 def other_classes(folder):
     half = len(IDS) // 2
     return [
@@ -104,15 +152,33 @@ def csv(*arguments, **options):
 @pytest.mark.parametrize(
     ("make", "pieces"),
     [
-        (lambda folder: [folder / "s.csv"], ("missing", "CSV or npy")),
+        (lambda folder: [folder / "s.csv"], ("missing", "expected a column of ids")),
         (csv(scores(), name="sample"), ("column of ids", "id, Id")),
         (csv(scores(columns=1), columns=["28"]), ("'28'", "0-27")),
         (csv(scores(columns=2), columns=["0", "Nucleoplasm"]), ("one column for each class",)),
         (csv(scores()[:9], IDS[:9]), ("1 of the 4 ids of test", "t3")),
-        (csv(scores(), [*IDS[:-1], "a0"]), ("a0 twice", "once")),
-        (lambda folder: 2 * csv(scores())(folder), ("a0 twice", "once")),
-        (csv(np.full((10, 28), "x")), ("class 0", "numbers")),
-        (bad_value, ("id a4", "class 7", "1.5", "[0, 1]")),
+        (csv(scores(), [*IDS[:-1], "a0"]), ("line 11", "'a0'", "line 2", "once")),
+        (lambda folder: 2 * csv(scores())(folder), ("'a0' twice", "once")),
+        (csv(np.full((10, 28), "x")), ("line 2", "column 0", "'x'", "decimal point")),
+        (csv(np.full((10, 28), "")), ("line 2", "column 0", "''", "not a number")),
+        (csv(np.full((10, 28), "0,5")), ("line 2", "'0,5'", "decimal point")),
+        (csv(np.full((10, 28), "nan")), ("id 'a0'", "nan", "[0, 1]")),
+        (csv(np.full((10, 28), "1e999")), ("id 'a0'", "inf", "[0, 1]")),
+        (csv(np.full((10, 28), "1e99")), ("id 'a0'", "inf", "[0, 1]")),
+        (csv(np.full((10, 28), "-inf")), ("id 'a0'", "-inf", "[0, 1]")),
+        (not_a_table(b""), ("is empty", "column of ids")),
+        (not_a_table(b"Id;0\na;0,1\n"), ("semicolons",)),
+        (not_a_table(b"Id,0\na,0.1\nb,0.1,0.2\n"), ("line 3", "3 fields")),
+        (not_a_table(b"Id,Id,0\na,a,0.1\n"), ("line 1", "'Id' occurs twice")),
+        (not_a_table(b"PK\x03\x04..."), ("zip archive",)),
+        (not_a_table(b"PK\x03\x04...", ".npy"), ("not an npy file",)),
+        (array_of(np.array([[None]])), ("not an npy file",)),
+        (array_of(np.full((10, 28), "x")), ("not an npy file",)),
+        (array_of(np.zeros((10, 28), complex)), ("not an npy file",)),
+        (array_of(np.full((6, 28), 1e99)), ("id 'a0'", "inf")),
+        (promising_more, ("not an npy file",)),
+        (twice_beside, ("s.txt, line 3", "'a'", "line 1")),
+        (bad_value, ("id 'a4'", "class 7", "1.5", "[0, 1]")),
         (other_classes, ("t.csv", "same classes")),
         (bad_shape, ("(3, 27)", "(samples, 28)")),
         (bad_rows, ("5 rows", "6 of train.csv", "4 of sample_submission.csv", "s.txt")),
@@ -133,9 +199,12 @@ def test_only_external_predictors_are_overwritten(tmp_path):
     predictions.Predictor("network", "baseline").write(tmp_path / "baseline")
     with pytest.raises(UserError, match=r"--add baseline: .*choose another name"):
         external_scores.add(tmp_path, "baseline", [path], INDEX, SUBSETS)
-    for name, paths in (("../x", [path]), ("mine", [])):
-        with pytest.raises(UserError, match=rf"--add {name}: expected a name of letters.* files of scores"):
-            external_scores.add(tmp_path, name, paths, INDEX, SUBSETS)
+    with pytest.raises(UserError, match=r"--add comparison: stage 04 uses this name.*choose another name"):
+        external_scores.add(tmp_path, "comparison", [path], INDEX, SUBSETS)
+    with pytest.raises(UserError, match=r"--add '../x' cannot be a name: expected .* letters"):
+        external_scores.add(tmp_path, "../x", [path], INDEX, SUBSETS)
+    with pytest.raises(UserError, match=r"--add mine: expected .* files of scores"):
+        external_scores.add(tmp_path, "mine", [], INDEX, SUBSETS)
     external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
     write_csv(tmp_path / "s.csv", scores(seed=1))
     external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib import files
-from lib.data import run_data
+from lib.data import run_data, sample_groups
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation import merge_runs, predictions
@@ -17,7 +17,9 @@ def write_run(folder, value, split=SPLIT, classes=(0, 1), names=("baseline",)):
     """Write a run whose predictors predict the same probability for everything."""
     rows = [f"{sample},{place}" for sample, place in zip(INDEX.train_ids, split, strict=True)]
     files.write_text(folder / "split.csv", "\n".join(["id,subset,fold", *rows]) + "\n")
-    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {"32": [{}]}})
+    groups = sample_groups.group_samples(INDEX.train_ids + INDEX.test_ids, {})
+    files.write_text(folder / "sample_groups.csv", groups.to_csv(index=False))
+    files.write_json(folder / "statistics.json", {"classes": list(classes), "channels": {}})
     for name in names:
         for subset, ids in ids_of(folder).items():
             table = PredictionTable(ids[::-1], np.full((len(ids), 28), value, np.float32))
@@ -56,7 +58,8 @@ def test_a_merged_predictor_is_the_mean_in_every_subset(tmp_path, split):
     assert Predictor.read(folder / "predictions" / "baseline") == Predictor(
         "merged", runs=["one", "two", "three"]
     )
-    assert (folder / "split.csv").read_bytes() == (runs[1] / "split.csv").read_bytes()
+    for name in ("split.csv", "sample_groups.csv"):
+        assert (folder / name).read_bytes() == (runs[1] / name).read_bytes()
     assert files.read_json(folder / "statistics.json")["classes"] == [0, 1]
 
 

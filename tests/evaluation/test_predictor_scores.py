@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation import predictions, predictor_scores, thresholds
 from lib.evaluation.calibration import Calibration
-from lib.evaluation.intervals import macro_f1_interval
+from lib.evaluation.intervals import FREQUENT, macro_f1_interval
+from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictions import LabelledPredictions, PredictionTable
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.labels import CLASSES, target_matrix
@@ -163,7 +166,7 @@ def test_evaluation_by_hand():
     thresholds_C[0] = 0.3
     subsets = {"validation": LabelledPredictions(truth_NC, probabilities_NC)}
     per_class, summary = predictor_scores.evaluate(
-        subsets, {"validation": thresholds_C}, Threshold(fixed=0.5), classes=[0, 1, 2]
+        subsets, {"validation": thresholds_C}, Threshold(fixed=0.5), [0, 1, 2], np.zeros(28)
     )
     scores = per_class.set_index(["decision", "class"])["f1"]
     # class 0: 1 of 3 predicted at 0.5; 2 of 3 at 0.3; all 3 when the empty last row gets its best class
@@ -181,19 +184,52 @@ def test_evaluation_by_hand():
     assert row["macro_recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
 
 
-def test_only_submitted_decisions_on_samples_not_trained_on_have_an_interval():
+def test_only_submitted_decisions_on_samples_not_trained_on_have_intervals():
     random = np.random.default_rng(0)
     truth_NC, probabilities_NC = random.uniform(size=(40, 28)) < 0.2, random.uniform(size=(40, 28))
-    labelled, thresholds_C = LabelledPredictions(truth_NC, probabilities_NC), np.full(28, 0.8)
+    group_N, weight_N, thresholds_C = np.arange(40) // 2, np.repeat([0.5, 1.5], 20), np.full(28, 0.8)
+    frequency_C = np.where(np.arange(28) < 5, 0.25, 0.24)  # 20 groups: five positives in classes 0 to 4
+    labelled = LabelledPredictions(truth_NC, probabilities_NC, None, group_N, weight_N)
     names = ("train", "validation")
     _, summary = predictor_scores.evaluate(
-        dict.fromkeys(names, labelled), dict.fromkeys(names, thresholds_C), Threshold(), list(range(3, 10))
-    )
-    with_interval = summary.dropna(subset=["low", "high"])
+        dict.fromkeys(names, labelled), dict.fromkeys(names, thresholds_C), Threshold(), list(range(3, 10)),
+        frequency_C,
+    )  # fmt: skip
+    with_interval = summary.dropna(subset=["low", "frequent_low", "weighted_low"])
     assert with_interval[["subset", "decision"]].values.tolist() == [["validation", "submitted"]]
-    decision_NC = thresholds.final_decisions(probabilities_NC, thresholds_C)
-    expected = macro_f1_interval(truth_NC[:, 3:10], decision_NC[:, 3:10])
-    assert with_interval[["low", "high"]].values[0] == pytest.approx(expected)
+    assert summary[list(predictor_scores.INTERVALS)].notna().sum().tolist() == [1] * 6
+    decision_NC, row = thresholds.final_decisions(probabilities_NC, thresholds_C), with_interval.iloc[0]
+    pair = truth_NC[:, 3:10], decision_NC[:, 3:10]
+    assert row[["low", "high"]].tolist() == pytest.approx(macro_f1_interval(*pair, group_N))
+    weighted = macro_f1_interval(*pair, group_N, weight_N=weight_N)
+    assert row[["weighted_low", "weighted_high"]].tolist() == pytest.approx(weighted)
+    twice = [np.concatenate([array[:20], *[array[20:]] * 3]) for array in pair]  # weights 1 : 3
+    assert row["macro_f1_weighted"] == pytest.approx(macro_f1(*twice))
+    assert row["frequent_classes"] == 2
+    frequent = truth_NC[:, 3:5], decision_NC[:, 3:5]
+    assert row["macro_f1_frequent"] == pytest.approx(macro_f1(*frequent))
+    expected = macro_f1_interval(*frequent, group_N, FREQUENT)
+    assert row[["frequent_low", "frequent_high"]].tolist() == pytest.approx(expected)
+
+
+def test_thresholds_can_be_chosen_for_the_mixture_of_the_test_set(tmp_path, random_data):
+    write_tables(tmp_path, random_data)
+    weight_N = np.where(random_data.index.truth_NC[:, 0], 3.0, 1.0)
+    data = replace(random_data, weights={"validation": weight_N / weight_N.mean()})
+    settings = Threshold(method="f1", weights="strata")
+    weighted, equal, unknown = (
+        replace(predictor(tmp_path, own), settings=chosen)
+        for own, chosen in ((data, settings), (data, Threshold(method="f1")), (random_data, settings))
+    )
+    chosen = weighted.tune()["test"]
+    # the more of a class there is, the lower the threshold with the best F1
+    assert chosen[0] < equal.tune()["test"][0]
+    repeated = weighted.labelled("validation").in_test_mixture()
+    share = random_data.index.truth_NC[:, 0].mean()
+    assert repeated.truth_NC[:, 0].mean() == pytest.approx(3 * share / (3 * share + 1 - share), abs=0.02)
+    assert len(repeated.truth_NC) == 4 * SAMPLES
+    with pytest.raises(UserError, match=r"split\.strata"):
+        unknown.tune()
 
 
 def test_the_three_ways_to_decide():
@@ -234,8 +270,11 @@ def test_test_samples_are_scored_as_they_are_submitted(tmp_path, random_data):
 
 def write_summary(run, name, rows):
     """Write a predictor's summary of (subset, decision, macro_f1), and its thresholds."""
-    lines = [f"{subset},{decision},40,{score},0.1,0.5,0.05" for subset, decision, score in rows]
-    header = "subset,decision,samples,macro_f1,low,high,guessing_macro_f1"
+    lines = [
+        f"{subset},{decision},40,{score},0.1,0.5,,2,0.35,0.3,0.4,,,,0,0,1,0.05"
+        for subset, decision, score in rows
+    ]
+    header = ",".join(["subset", "decision", *predictor_scores.SUMMARY_COLUMNS])
     files.write_text(run / "evaluation" / f"{name}_summary.csv", "\n".join([header, *lines]) + "\n")
     files.write_json(run / "thresholds" / f"{name}.json", {})
 
@@ -249,18 +288,22 @@ def test_predictors_stand_side_by_side_best_on_top(tmp_path):
     lines = predictor_scores.describe(table, "holdout", 3, 0.5).splitlines()
     assert all(piece in lines[0] for piece in ("3 classes", "40 samples of holdout", "0.050"))
     assert [line.split() for line in lines[1:]] == [
-        ["at", "0.5", "tuned", "submitted", "95", "%", "CI"],
-        ["longer_name", "0.100", "0.250", "0.400", "0.100", "to", "0.500"],
-        ["a", "0.200", "0.250", "0.300", "0.100", "to", "0.500"],
+        ["at", "0.5", "tuned", "submitted", *"95 % CI 2 frequent classes, 95 % CI".split()],
+        ["longer_name", "0.100", "0.250", "0.400", *"0.100 to 0.500 0.350, 0.300 to 0.400".split()],
+        ["a", "0.200", "0.250", "0.300", *"0.100 to 0.500 0.350, 0.300 to 0.400".split()],
     ]
+
+
+OTHERS = [(subset, decision) for subset in ("holdout", "validation") for decision in ("fixed", "tuned")]
+OTHERS += [("holdout", "submitted")]
 
 
 def test_the_best_predictor_has_the_highest_score_on_validation_as_submitted(tmp_path):
     with pytest.raises(UserError, match=rf"{tmp_path}/evaluation.*run `python 04_threshold.py"):
         predictor_scores.best_predictor(tmp_path)
     for name, score in (("a", 0.3), ("b", 0.5), ("c", 0.4)):
-        decisions = [("validation", "tuned", 0.9 - score), ("holdout", "submitted", 0.9 - score)]
-        write_summary(tmp_path, name, [*decisions, ("validation", "submitted", score)])
+        others = [(subset, decision, 0.9 - score) for subset, decision in OTHERS]
+        write_summary(tmp_path, name, [*others, ("validation", "submitted", score)])
     assert predictor_scores.best_predictor(tmp_path) == "b"
     assert predictor_scores.best_predictor(tmp_path, ["a", "c", "not evaluated"]) == "c"
     (tmp_path / "thresholds" / "b.json").unlink()  # its table alone is left from before
@@ -269,16 +312,20 @@ def test_the_best_predictor_has_the_highest_score_on_validation_as_submitted(tmp
 
 def test_the_scores_of_classes_are_read_by_subset_and_decision(tmp_path):
     with pytest.raises(UserError, match=r"a_classes.csv is missing: run `python 04_threshold.py"):
-        predictor_scores.read_classes(tmp_path, "a", "holdout")
+        predictor_scores.read_classes(tmp_path, "a", "holdout", [0, 1])
     rows = [
-        {"subset": subset, "decision": decision, "class": name, "f1": value}
+        {"subset": subset, "decision": decision, "class": name}
+        | dict.fromkeys(predictor_scores.CLASS_COLUMNS, value / 4)
         for value, (subset, decision) in enumerate(
             (s, d) for s in ("validation", "holdout") for d in ("fixed", "submitted")
         )
         for name in CLASSES[:2]
     ]
     files.write_csv(tmp_path / "evaluation" / "a_classes.csv", pd.DataFrame(rows))
-    assert predictor_scores.read_classes(tmp_path, "a", "holdout")["f1"].to_dict() == dict.fromkeys(
-        CLASSES[:2], 3
+    assert predictor_scores.read_classes(tmp_path, "a", "holdout", [0, 1])["f1"].to_dict() == dict.fromkeys(
+        CLASSES[:2], 0.75
     )
-    assert predictor_scores.read_classes(tmp_path, "a", "validation", "fixed")["f1"].tolist() == [0, 0]
+    fixed = predictor_scores.read_classes(tmp_path, "a", "validation", [0, 1], "fixed")
+    assert fixed["f1"].tolist() == [0, 0]
+    with pytest.raises(UserError, match=r"a_classes.csv is damaged .*run `python 04_threshold.py"):
+        predictor_scores.read_classes(tmp_path, "a", "validation", [0, 2])

@@ -1,9 +1,11 @@
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lib.data.kaggle import BadImage, report_bad_images
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.evaluation import submission
@@ -25,6 +27,8 @@ def test_a_submission_is_written_in_order_and_read_back(tmp_path):
     [
         (None, ("is missing", "Id,Predicted")),
         ("Id,Target\n", ("Id,Target", "Id,Predicted")),
+        ("\ufeffId,Predicted\nt3,0\nt1,1\nt2,2\n", ("line 1", "is not Id,Predicted")),
+        ("Id,Predicted,\nt3,0,\nt1,1,\nt2,2,\n", ("line 1", "is not Id,Predicted")),
         ("Id,Predicted\nt3,0\nt1,1\n", ("2 rows", "3", "sample_submission.csv")),
         ("Id,Predicted\nt3,0\nt2,1\nt1,1\n", ("line 3", "t2", "t1", "sample_submission.csv")),
         ("Id,Predicted\nt3,0\nt3,1\nt2,1\n", ("line 3", "t3", "t1")),
@@ -38,7 +42,43 @@ def test_what_kaggle_would_reject_is_an_error(tmp_path, text, pieces):
         path.write_text(text)
     with pytest.raises(UserError) as error:
         submission.check(path, IDS)
-    assert all(piece in str(error.value) for piece in ("submission.csv", *pieces))
+    assert all(piece in str(error.value) for piece in ("submission.csv", "05_submit.py --force", *pieces))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Id,Predicted\nt1,27\nt2,3\nt3,25 0\n",
+        "note,Predicted,Id\n,27,t1\n,3,t2\n,0 25,t3\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_another_submission_is_read_by_id_in_any_order(tmp_path, text, encoding):
+    (tmp_path / "other.csv").write_bytes(text.encode(encoding))
+    assert np.array_equal(submission.read_other(tmp_path / "other.csv", IDS), DECISIONS)
+
+
+def test_an_empty_row_of_another_submission_is_no_label(tmp_path):
+    (tmp_path / "other.csv").write_text("Id,Predicted\nt1,\nt2, \nt3,4\n")
+    assert np.array_equal(submission.read_other(tmp_path / "other.csv", IDS), target_matrix([(4,), (), ()]))
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("", ("is empty", "Id,Predicted")),
+        ("Id;Predicted\nt1;1\n", ("line 1", "semicolons")),
+        ("Id,Predicted\nt3,0\nt1,1\n", ("no row for 1 of the 3 ids", "'t2'")),
+        ("Id,Predicted\nt3,0\nx,1\nT1,1\n", ("line 3", "'x'", "2 of its 3 ids", "same samples")),
+        ("Id,Predicted\nt3,0\nt1,1\nt2,1\nt1,1\n", ("line 5", "'t1'", "line 3", "once")),
+        ("Id,Predicted\nt3,0\nt1,28\nt2,1\n", ("line 3", "Predicted", "28", "0-27")),
+    ],
+)
+def test_another_submission_that_cannot_be_compared_is_one_line(tmp_path, text, pieces):
+    (tmp_path / "other.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        submission.read_other(tmp_path / "other.csv", IDS)
+    assert all(piece in str(error.value) for piece in ("other.csv", *pieces)), str(error.value)
 
 
 def test_score_is_macro_f1_over_all_classes_by_usage(tmp_path):
@@ -54,9 +94,16 @@ def test_score_is_macro_f1_over_all_classes_by_usage(tmp_path):
     assert submission.score(IDS, wrong_NC, solution) == pytest.approx(
         {"Public": 2 / 28, "Private": 0, "All": (1 + 2 / 3) / 28}
     )
-    solution.write_text("Id,Target,Usage\nt1,27,Private\n")
-    with pytest.raises(UserError, match=r"solution.csv.*t3"):
-        submission.score(IDS, DECISIONS, solution)
+    for text, message in (
+        ("Id,Target,Usage\nt1,27,Private\n", r"no row for 2 of the 3 ids.*'t3'"),
+        ("Id,Target\nt1,27\n", r"the columns 'Id,Target'; expected the columns Id,Target,Usage"),
+        ("Id,Target,Usage\nt1,27,Public\nt1,27,Public\n", r"line 3: Id 't1' is already in line 2"),
+        ("Id,Target,Usage\nt1,7,Public\nt2,7,public\nt3,7,Public\n", r"line 3: Usage 'public'; .*Private"),
+        ("Id,Target,Usage\nt1,7,Public\nt2,x,Public\nt3,7,Public\n", r"line 3: Target label 'x'"),
+    ):
+        solution.write_text(text)
+        with pytest.raises(UserError, match=rf"solution.csv.*{message}"):
+            submission.score(IDS, DECISIONS, solution)
 
 
 def test_two_submissions_are_compared_by_hand():
@@ -101,23 +148,26 @@ def test_class_shares_are_percentages():
 
 
 def test_samples_without_usable_images_get_the_most_frequent_class(tmp_path, capsys):
-    index = SampleIndex(["a", "b", "c"], [(4,), (4, 2), (1,)], IDS)
+    index = SampleIndex(["a", "b", "c"], [(4,), (4, 2), (1,)], ["t3", "NA", "=1+1"])
     bad_images = tmp_path / "bad_images.csv"
     decision_NC = DECISIONS.copy()
     submission.fill_unusable(decision_NC, index, bad_images)
     assert np.array_equal(decision_NC, DECISIONS)
-    bad_images.write_text("subset,id,file,reason\ntrain,t3,x,y\ntest,t1,t1_red.png,is missing\n")
+    bad = [BadImage("train", "t3", "x", "y"), BadImage("test", "NA", "NA_red.png", "is missing")]
+    samples = {"train": ["t3", "b"], "test": index.test_ids}
+    report_bad_images([*bad, BadImage("test", "=1+1", "=1+1_red.png", "is empty")], bad_images, 3, samples)
     submission.fill_unusable(decision_NC, index, bad_images)
-    assert np.flatnonzero(decision_NC[1]).tolist() == [4]
-    assert np.array_equal(decision_NC[[0, 2]], DECISIONS[[0, 2]])
+    assert [np.flatnonzero(decision_C).tolist() for decision_C in decision_NC] == [[0, 25], [4], [4]]
     warning = capsys.readouterr().err
-    assert "1 test samples" in warning and CLASSES[4] in warning
+    assert "2 test samples" in warning and CLASSES[4] in warning
 
 
-def fake_kaggle(folder, monkeypatch, text, code):
+def fake_kaggle(folder, monkeypatch, text, code, before=""):
     """Install a program called kaggle that records its arguments."""
     program = folder / "kaggle"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/arguments\necho "{text}"\nexit {code}\n')
+    program.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/arguments\n{before}\necho "{text}"\nexit {code}\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
@@ -129,6 +179,40 @@ def test_kaggles_client_uploads_the_file(tmp_path, monkeypatch):
         "competitions", "submit", "-c", "human-protein-atlas-image-classification", "-f",
         "out/submission.csv", "-m", "my best",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_upload_succeeds_where_the_client_reports_it_whatever_its_exit_code(tmp_path, monkeypatch, code):
+    fake_kaggle(tmp_path, monkeypatch, "100%\nSuccessfully submitted to Human Protein Atlas", code)
+    answer = submission.upload(Path("submission.csv"), "x")
+    assert answer == "100% Successfully submitted to Human Protein Atlas"
+    fake_kaggle(tmp_path, monkeypatch, "Could not submit\nto competition", code)
+    with pytest.raises(UserError) as error:
+        submission.upload(Path("submission.csv"), "x")
+    assert f"'Could not submit to competition' (exit code {code})" in str(error.value)
+    assert str(error.value).endswith(f"-c {submission.COMPETITION} -f submission.csv -m x")
+
+
+def test_a_client_that_waits_or_does_not_start_is_one_line(tmp_path, monkeypatch):
+    upload = lambda: submission.upload(Path("submission.csv"), "x")  # noqa: E731
+    session = f'"{sys.executable}" -c "import os; print(os.getsid(0))"'  # one of its own has no terminal
+    fake_kaggle(tmp_path, monkeypatch, "401", 1, f"read name; {session}")
+    monkeypatch.setattr(submission, "UPLOAD_SECONDS", 20)
+    (reading, writing), stdin = os.pipe(), os.dup(0)
+    os.dup2(reading, 0)  # nobody writes to it
+    with pytest.raises(UserError, match=r"'\d+ 401'.* -f submission.csv -m x$") as error:
+        upload()
+    os.dup2(stdin, 0)
+    for end in (reading, writing, stdin):
+        os.close(end)
+    assert f"'{os.getsid(0)} 401'" not in str(error.value)
+    monkeypatch.setattr(submission, "UPLOAD_SECONDS", 0.2)
+    fake_kaggle(tmp_path, monkeypatch, "too late", 0, "exec sleep 60")
+    with pytest.raises(UserError, match=r"did not end within 0.2 s; .* -f submission.csv -m x$"):
+        upload()
+    (tmp_path / "kaggle").write_bytes(b"\x7fELF")
+    with pytest.raises(UserError, match=r"cannot be started .*; .* -f submission.csv -m x$"):
+        upload()
 
 
 def test_without_the_client_or_its_key_the_command_is_shown(tmp_path, monkeypatch):

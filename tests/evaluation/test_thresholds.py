@@ -286,12 +286,15 @@ def test_thresholds_survive_their_file_with_and_without_folds(tmp_path):
     by_subset = {"validation": random.uniform(size=(12, 28)), "test": random.uniform(size=28)}
     files.write_json(path, thresholds.as_table(by_subset))
     for subset, values in by_subset.items():
-        assert np.array_equal(thresholds.load(path, subset), values)
+        folds = 12 if subset == "validation" else 1
+        assert np.array_equal(thresholds.load(path, subset, folds), values)
+        with pytest.raises(UserError, match=r"baseline.json is damaged .*04_threshold.py"):
+            thresholds.load(path, subset, 13 - folds)
     content = files.read_json(path)
     assert content["test"]["Cytosol"] == by_subset["test"][25]
     assert list(content["validation"]) == [f"fold_{fold}" for fold in range(12)]
     assert list(content["validation"]["fold_10"]) == list(CLASSES)
-    with pytest.raises(UserError, match=r"baseline.json.*holdout.*python 04_threshold.py --force"):
+    with pytest.raises(UserError, match=r"baseline.json.*holdout.*python 04_threshold.py`"):
         thresholds.load(path, "holdout")
     with pytest.raises(UserError, match=r"none.json.*04_threshold.py"):
         thresholds.load(tmp_path / "none.json", "test")

@@ -122,6 +122,14 @@ def test_an_added_feature_is_measured(built, tmp_path, monkeypatch):
     assert len(list(folder.glob("t*_*.csv"))) == 4  # those with ten columns are removed
 
 
+def test_ids_are_text_and_empty_fields_undefined(tmp_path):
+    ids = ["NA", "null", "nan", "None", "001", "1e5", "inf", "True", "#N/A", " a"]
+    lines = [f"{sample}{',' * len(TEN)}\n" for sample in ids]
+    (tmp_path / "f.csv").write_text(",".join(["id", *TEN]) + "\n" + "".join(lines))
+    table = feature_table.read(tmp_path / "f.csv", SampleIndex([], [], ids))
+    assert list(table.index) == ids and table["compactness"].isna().all()
+
+
 def test_a_table_with_other_ids_or_contents_is_rejected(built, tmp_path):
     path = tmp_path / "features" / "features.csv"
     table, index = build(built, path.parent), built[1]
@@ -132,13 +140,13 @@ def test_a_table_with_other_ids_or_contents_is_rejected(built, tmp_path):
         other = SampleIndex(ids, [(0,)] * len(ids), index.test_ids)
         with pytest.raises(UserError) as error:
             feature_table.read(path, other)
-        for text in (str(path), problem, "index.csv", "01_features.py --force"):
+        for text in (str(path), problem, "index.csv", "01_features.py`"):
             assert text in str(error.value)
     for content in ("id,nuclear_ratio\na00,much\n", "sample,nuclear_ratio\na00,1\n"):
         path.write_text(content)
         with pytest.raises(UserError) as error:
             feature_table.read(path, index)
-        assert str(path) in str(error.value) and "01_features.py --force" in str(error.value)
+        assert str(path) in str(error.value) and "01_features.py`" in str(error.value)
     with pytest.raises(UserError, match=r"none.csv is missing: run `python 01_features.py`"):
         feature_table.read(tmp_path / "none.csv", index)
     assert len(table) == 25

@@ -85,7 +85,8 @@ def test_attributions_sum_to_the_change_of_the_logit(architecture, size, steps):
 @pytest.mark.parametrize("heads", [None, [[0, 2], [1]]])
 def test_they_do_so_with_features_and_with_heads(heads):
     table = pd.DataFrame({"a": [0.0, 1.0], "b": [2.0, 5.0]})
-    model = Classifier(describe(Network(fusion_width=16), features=table, heads=heads), Smooth())
+    outputs = 3 if heads is None else 3 + len(heads)  # of the classes, and of the groups
+    model = Classifier(describe(Network(fusion_width=16), outputs, features=table, heads=heads), Smooth())
     model.fusion.scaler.fit(table, "equal", 1.0)
     model.set_statistics(**STATISTICS)
     check_sum(model, 16, 20, table.to_numpy(np.float32).copy())

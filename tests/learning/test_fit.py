@@ -1,14 +1,19 @@
 """The training loop: what it keeps, and that nothing that ends it early changes the result."""
 
+import copy
 import dataclasses
+import errno
 import math
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,16 +81,21 @@ def test_the_loop_learns(tmp_path):
     assert history["validation_macro_f1"].iloc[-1] == 1.0
 
 
-def test_the_folder_holds_weights_and_history_but_no_state(tmp_path):
+def test_the_folder_holds_weights_history_and_the_last_state(tmp_path, monkeypatch):
     model, history = fit(tmp_path)
     assert {path.name for path in tmp_path.iterdir() if "tfevents" not in path.name} == {
-        "history.csv", "weights.safetensors"
+        "history.csv", "state.pt", "weights.safetensors"
     }  # fmt: skip
     assert_same(models.load_weights(tmp_path / "weights.safetensors"), model.state_dict())
     written = pd.read_csv(tmp_path / "history.csv")
     assert written["epoch"].tolist() == [1, 2, 3, 4]
     assert_same_history(written, history.round(6))
     assert history["learning_rate"].max() <= SETTINGS.learning_rate
+    # interrupted before its predictions were saved: not trained again
+    monkeypatch.setattr(TrainState, "train_batch", None)
+    again, history_again = fit(tmp_path)
+    assert_same(again.state_dict(), model.state_dict())
+    assert_same_history(history_again, history)
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
@@ -173,23 +183,26 @@ def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, monkeypa
         def __init__(self, folder):
             rows.append(folder)
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_exception):
+        def close(self):
             rows.append("closed")
+            raise OSError("what `flush` has reported")
 
         def add_scalar(self, name, value, epoch):
             rows.append((name, epoch, value))
 
         def flush(self):
-            pass
+            if rows[0].name == "full":
+                raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
     _, history = train_toy.train(tmp_path)
     assert rows[0] == tmp_path and rows[-1] == "closed"
     assert ("validation_loss", 1, history["validation_loss"][0]) in rows
     assert ("train_macro_f1", 4, history["train_macro_f1"][3]) in rows
+    rows.clear()
+    with pytest.raises(UserError, match=r"full: No space left on device"):
+        train_toy.train(tmp_path / "full")
+    assert rows[-1] == "closed" and (tmp_path / "full" / "state.pt").exists()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # not installed
     assert len(train_toy.train(tmp_path / "other")[1]) == 4
 
@@ -221,7 +234,6 @@ def test_interrupted_during_validation_it_resumes_to_the_same_bits(tmp_path, mon
     resumed, resumed_history = fit(tmp_path / "resumed", model=model)
     assert_same(resumed.state_dict(), whole.state_dict())
     assert_same_history(resumed_history, history)
-    assert not (tmp_path / "resumed" / "state.pt").exists()
 
 
 def test_a_checkpoint_within_an_epoch_is_resumed_there(tmp_path, monkeypatch, capsys):
@@ -272,9 +284,48 @@ def test_a_state_of_other_settings_or_with_force_is_not_resumed(
 
 def test_a_damaged_state_is_one_line(tmp_path):
     (tmp_path / "state.pt").write_text("nothing")
-    with pytest.raises(UserError, match=r"state\.pt .*--force") as error:
+    with pytest.raises(UserError, match=r"state\.pt is damaged .*delete it and run `python 02_") as error:
         train_toy.train(tmp_path)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: [state],
+        lambda state: {"identity": state["identity"]},
+        lambda state: state | {"model": {}},
+        lambda state: state | {"epoch": 99},
+        lambda state: state | {"epoch": -1},
+        lambda state: state | {"batch": 10**9},
+        lambda state: state | {"schedule": 10**12},
+        lambda state: state | {"history": []},
+        lambda state: state | {"history": [{"epoch": "one"}]},
+        lambda state: state | {"optimizer": {}},
+        lambda state: state | {"ranks": []},
+        lambda state: {name: value for name, value in state.items() if name != "stopping"},
+    ],
+)
+def test_an_edited_state_is_one_line(saved_state, tmp_path, change):
+    torch.save(change(dict(saved_state)), tmp_path / "state.pt")
+    with pytest.raises(UserError, match=r"state\.pt is damaged .*delete it and run `python 02_") as error:
+        train_toy.train(tmp_path)
+    assert str(error.value).isprintable()
+
+
+@pytest.fixture(scope="module")
+def saved_state():
+    """The state after the first epoch of the toy training, with the identity of that training."""
+    states, make = [], TrainState.next_epoch
+
+    def keep(self):
+        make(self)
+        states.append(copy.deepcopy(self.state_dict()))
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(TrainState, "next_epoch", keep)
+        train_toy.train(Path(folder))
+    return states[0] | {"identity": "toy"}
 
 
 def test_a_state_that_executes_code_is_not_loaded(tmp_path):
@@ -329,7 +380,26 @@ def test_too_little_memory_names_what_to_lower(tmp_path, monkeypatch):
         train_toy.train(tmp_path)
 
 
-def test_a_signal_ends_training_after_the_step_and_a_second_one_at_once(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_checkpoint_and_resumes_to_the_same_bits(tmp_path, capfd):
+    settings = dataclasses.replace(train_toy.SETTINGS, epochs=3)
+    whole, history = train_toy.train(tmp_path / "whole", settings)
+    folder = tmp_path / "full"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for epochs, limit in ((1, soft), (3, 10_000)):  # the weights fit, the state does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(UserError, match=rf"{folder}: .*resumes") if epochs == 3 else nullcontext():
+                train_toy.train(folder, dataclasses.replace(settings, epochs=epochs))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    state = torch.load(folder / "state.pt", weights_only=True)
+    assert state["epoch"] == 1 and not list(folder.glob(".*part"))
+    resumed, resumed_history = train_toy.train(folder, settings)
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_history(resumed_history, history)
+
+
+def test_a_signal_ends_training_after_the_step(tmp_path, monkeypatch):
     train_batch, steps = TrainState.train_batch, []
 
     def signalled(self, batch, rate):
@@ -347,10 +417,6 @@ def test_a_signal_ends_training_after_the_step_and_a_second_one_at_once(tmp_path
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert (state["epoch"], state["batch"]) == (1, 2) and len(steps) == 6
     assert signal.getsignal(signal.SIGTERM) == before
-    with training._interruption() as signals:
-        recorded = signal.getsignal(signal.SIGTERM)
-        recorded(signal.SIGTERM, None)
-        assert signals[-1] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_training_works_outside_the_main_thread(tmp_path):
@@ -393,7 +459,7 @@ def wait_for(condition, process):
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_process_saves_and_ends_with_one_line(tmp_path, processes, number):
     folder = tmp_path / "toy"
     process, output = start(processes, folder, "epochs=4000")
@@ -437,7 +503,7 @@ def check_kills(tmp_path, processes, kills):
     )
     assert_same(ours, theirs)
     assert_same_history(*(pd.read_csv(tmp_path / name / "history.csv") for name in ("killed", "whole")))
-    assert not list(folder.glob(".*part")) and not state.exists()
+    assert not list(folder.glob(".*part"))
 
 
 def test_killed_at_random_moments_it_resumes_to_the_same_bits(tmp_path, processes):

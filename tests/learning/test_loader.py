@@ -1,8 +1,13 @@
+import os
+import signal
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from lib import machine
 from lib.data import cache
 from lib.learning import loader
 from lib.learning.augment import Augmentation
@@ -44,6 +49,59 @@ def test_worker_processes_change_nothing_and_epochs_everything(array):
     same = sum(torch.equal(images[row], images_other[row]) for row in images)
     assert same <= 1, "augmentation repeats from epoch to epoch"
     assert [batch.rows_B.tolist() for batch in alone] != [batch.rows_B.tolist() for batch in other]
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "expected"),
+    [(2000, (4, 4)), (160, (4, 3)), (100, (4, 1)), (60, (3, 1)), (20, (0, 1)), (0, (0, 1))],
+)
+def test_batches_fit_into_the_shared_memory(monkeypatch, capsys, megabytes, expected):
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda _: SimpleNamespace(free=megabytes * 1e6))
+    assert loader.fit_shared_memory(4, 8_400_000) == expected
+    error = capsys.readouterr().err
+    assert bool(error) == (expected[0] < 4)
+    for piece in ("/dev/shm", "docker run --shm-size", "--workers") if error else ():
+        assert piece in error
+
+
+def test_without_shared_memory_this_process_loads(array, monkeypatch, capsys):
+    monkeypatch.setattr(loader, "SHARED_MEMORY", "/nowhere")
+    batches = make_loader(SampleSource(array, IDS), np.arange(20), 6, workers=2)
+    assert batches.num_workers == 0 and "/nowhere" in capsys.readouterr().err
+    assert len(list(batches)) == 4
+
+
+def too_little(*_arguments):
+    raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
+
+
+def test_a_batch_that_cannot_be_sent_is_an_error_here(array, monkeypatch):
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", too_little)  # in the forked processes too
+    monkeypatch.setattr(torch.UntypedStorage, "_share_filename_cpu_", too_little)
+    batches = make_loader(SampleSource(array, IDS), np.arange(20), 6, workers=1)
+    batches.timeout = 60  # else it would wait for ever
+    with pytest.raises(RuntimeError, match="unable to allocate shared memory") as error:
+        list(batches)
+    assert "--shm-size" in machine.explain(error.value)
+
+
+class Killed:
+    """Images whose process is killed."""
+
+    def __init__(self):
+        self.parent = os.getpid()
+
+    def __getitem__(self, row):
+        if os.getpid() != self.parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros((4, 4, 4), np.uint8)
+
+
+def test_a_killed_process_is_an_error_here():
+    batches = make_loader(SampleSource(Killed(), IDS), np.arange(20), 6, workers=1)
+    with pytest.raises(RuntimeError) as error:
+        list(batches)
+    assert "--workers" in machine.explain(error.value)
 
 
 def test_batches_carry_bytes_targets_and_rows(array):

@@ -1,15 +1,14 @@
-"""Networks: their input, their first weights, and that a folder alone is enough to use them."""
+"""Networks: their input, and that a folder alone is enough to use them."""
 
 import json
 import pickle
 import shutil
 
-import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
-import timm
 import torch
+from safetensors.torch import save_file
 
 from lib.config import Network
 from lib.data.run_data import RunData
@@ -32,13 +31,6 @@ FILES = ("model.json", "weights.safetensors")
 
 def with_settings(**changes):
     return Network(**{"architecture": "test_resnet"} | changes)
-
-
-def rejected(settings, features=None):
-    with pytest.raises(UserError) as error:
-        models.build(describe(settings), settings, **STATISTICS, features=features)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # input
@@ -98,12 +90,14 @@ def test_the_last_layer_is_that_of_backbone_fusion_or_heads():
     plain, fused, headed = (
         network(RESNET),
         network(RESNET, features=table),
-        network(RESNET, heads=[[0], [1, 2]]),
+        network(RESNET, 5, heads=[[0], [1, 2]]),
     )
     assert plain.last_layer is plain.backbone.fc and plain.last_layer.out_features == 3
     assert fused.last_layer is fused.fusion.layers[-1] and fused.last_layer.out_features == 3
     assert headed.last_layer is headed.heads
-    both = network(RESNET, features=table, heads=[[0], [1, 2]])  # the heads receive the fused representation
+    both = network(
+        RESNET, 5, features=table, heads=[[0], [1, 2]]
+    )  # the heads receive the fused representation
     assert both.fusion.layers[-1].out_features == 256 == both.heads.group.in_features
     features_BF = torch.zeros(2, 1)
     assert both(torch.from_numpy(images()), features_BF).shape == (2, 3 + 2)
@@ -118,7 +112,7 @@ def test_settings_reach_fusion_and_heads():
         "dropout": 0.4,
     }
     settings = with_settings(fusion_width=8, **changes)
-    model = network(settings, features=table, heads=[[0], [1, 2]])
+    model = network(settings, 5, features=table, heads=[[0], [1, 2]])
     scaled = model.fusion.scaler(torch.tensor(table.to_numpy(np.float32))).numpy()
     expected = 3 * (table - table.mean()) / table.std(ddof=0)
     assert scaled == pytest.approx(expected.to_numpy(), rel=1e-5)
@@ -251,17 +245,50 @@ def test_a_damaged_file_is_one_line_that_names_it(trained, tmp_path, file, conte
 def test_truncated_weights_are_one_line(trained, tmp_path):
     folder = copied(trained["plain"], tmp_path / "copy")
     weights = folder / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"weights\.safetensors cannot be read .*--force"):
+    for size in (-100, 100, 8, 4):
+        weights.write_bytes(weights.read_bytes()[:size])
+        with pytest.raises(UserError, match=r"weights\.safetensors is damaged .*run `python 02_") as error:
+            models.load(folder)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["nan", "shape", "type", "missing", "extra"])
+def test_edited_weights_are_one_line(trained, tmp_path, change):
+    folder = copied(trained["plain"], tmp_path / "copy")
+    path = folder / "weights.safetensors"
+    weights = models.load_weights(path)
+    name = "backbone.fc.weight"
+    weights |= {
+        "nan": {name: weights[name] * torch.nan},
+        "shape": {name: weights[name][:, :-1].contiguous()},
+        "type": {name: weights[name].to(torch.int8)},
+        "missing": {},
+        "extra": {"more": torch.zeros(1)},
+    }[change]
+    if change == "missing":
+        del weights[name]
+    save_file(weights, path)
+    with pytest.raises(UserError, match=r"is damaged .*run `python 02_train_cnn.py`") as error:
         models.load(folder)
+    expected = {"nan": "finite", "extra": "more"}.get(change, name)
+    assert str(folder) in str(error.value) and expected in str(error.value)
 
 
 def test_weights_of_another_network_are_one_line(trained, tmp_path):
     folder = copied(trained["plain"], tmp_path / "copy")
     shutil.copy(trained["rgb"].folder(trained["rgb"].folds[0]) / "weights.safetensors", folder)
-    with pytest.raises(UserError, match=r"weights do not fit model\.json") as error:
+    with pytest.raises(
+        UserError, match=r"model\.json is damaged \(the weights do not fit it: mean is"
+    ) as error:
         models.load(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+def test_weights_that_have_no_effect_are_written_as_0(tmp_path):
+    path, undefined = tmp_path / "weights.safetensors", torch.tensor([1.0, torch.nan, torch.inf, -2.5])
+    models.save_weights(path, {"a": undefined, "b": torch.tensor([7])})
+    assert models.load_weights(path)["a"].tolist() == [1.0, 0.0, 0.0, -2.5]
+    assert models.load_weights(path)["b"].tolist() == [7]
 
 
 def test_weights_are_written_completely_or_not_at_all(tmp_path, monkeypatch):
@@ -269,133 +296,15 @@ def test_weights_are_written_completely_or_not_at_all(tmp_path, monkeypatch):
     models.save_weights(path, model.state_dict())
     before = path.read_bytes()
 
-    def killed(_weights, part):
-        part.write_bytes(b"half")
+    def killed(part, content):
+        with part.open("wb") as file:
+            file.write(content[:1000])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "save_file", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(models.Path, "write_bytes", killed)
         models.save_weights(path, model.state_dict())
     assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [path.name]
-
-
-# first weights
-
-
-def test_an_unknown_architecture_names_similar_ones():
-    message = rejected(with_settings(architecture="resnet43"))
-    assert message.startswith("network.architecture=resnet43") and "resnet34" in message
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """No connection and an empty cache, as with HF_HUB_OFFLINE=1 on a new machine."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
-
-
-@pytest.mark.usefixtures("offline")
-def test_without_a_connection_pretrained_weights_are_one_line_with_three_remedies():
-    message = rejected(with_settings(pretrained=True))
-    assert "pretrained weights of test_resnet are unavailable" in message
-    for remedy in ("connect", "network.weights_file=FILE", "network.pretrained=false"):
-        assert remedy in message
-
-
-def test_a_failing_download_is_one_line(monkeypatch):
-    def fail(*_arguments, **options):
-        assert options["pretrained"]
-        raise ConnectionError("first line\nsecond line")
-
-    monkeypatch.setattr(models.timm, "create_model", fail)
-    message = rejected(Network(architecture="resnet34", pretrained=True))
-    assert "weights of resnet34 are unavailable (ConnectionError)" in message
-
-
-def test_without_pretrained_weights_an_error_of_timm_is_not_hidden(monkeypatch):
-    def fail(*_arguments, **_options):
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(models.timm, "create_model", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
-        models.build(describe(RESNET), RESNET, **STATISTICS)
-
-
-@pytest.fixture(scope="module")
-def downloaded(tmp_path_factory):
-    """A network of three channels and the file of its weights, as a hub would have it."""
-    torch.manual_seed(3)
-    original = timm.create_model("test_resnet", num_classes=1000)
-    path = tmp_path_factory.mktemp("hub") / "weights.pt"
-    torch.save(original.state_dict(), path)
-    return original, str(path)
-
-
-@pytest.mark.parametrize(("choice", "yellow"), [("copy", 2), ("zero", None), ("timm", 0)])
-def test_the_yellow_channel_is_initialised_as_chosen(downloaded, choice, yellow):
-    original, path = downloaded
-    settings = with_settings(pretrained=True, weights_file=path, fourth_channel=choice)
-    model = models.build(describe(settings), settings, **STATISTICS)
-    theirs, ours = original.conv1[0].weight, model.backbone.conv1[0].weight
-    scale = 0.75 if choice == "timm" else 1.0  # Liu et al. keep the weights of red, green and blue
-    assert torch.allclose(ours[:, :3], theirs * scale)
-    expected = torch.zeros_like(theirs[:, 0]) if yellow is None else theirs[:, yellow] * scale
-    assert torch.allclose(ours[:, 3], expected)
-    assert torch.equal(model.backbone.layer1[0].conv1.weight, original.layer1[0].conv1.weight)
-    assert model.spec.initial_weights["source"] == path
-
-
-@pytest.mark.parametrize(("choice", "is_zero"), [("copy", False), ("zero", True)])
-def test_the_yellow_channel_is_chosen_also_without_pretrained_weights(choice, is_zero):
-    weight = network(with_settings(fourth_channel=choice)).backbone.conv1[0].weight
-    assert torch.equal(weight[:, 3], torch.zeros_like(weight[:, 2]) if is_zero else weight[:, 2])
-    fresh = network(with_settings(fourth_channel="timm")).backbone.conv1[0].weight
-    assert torch.equal(weight[:, :3], fresh[:, :3])  # not scaled: nothing was scaled down
-
-
-def test_three_channels_are_taken_as_they_are(downloaded):
-    original, path = downloaded
-    settings = with_settings(pretrained=True, weights_file=path, channels="RGB", fourth_channel="copy")
-    model = models.build(describe(settings), settings, **STATISTICS)
-    assert torch.equal(model.backbone.conv1[0].weight, original.conv1[0].weight)
-
-
-def test_an_unknown_initialisation_is_rejected():
-    settings = with_settings()
-    object.__setattr__(settings, "fourth_channel", "copied")
-    with pytest.raises(KeyError):
-        models.build(describe(settings), settings, **STATISTICS)
-
-
-def test_source_and_license_of_pretrained_weights_are_recorded(monkeypatch):
-    create = timm.create_model
-    monkeypatch.setattr(
-        models.timm,
-        "create_model",
-        lambda *names, **options: create(*names, **options | {"pretrained": False}),
-    )
-    model = network(with_settings(pretrained=True))
-    config = timm.get_pretrained_cfg("test_resnet")
-    assert model.spec.initial_weights == {"source": config.hf_hub_id, "license": "apache-2.0"}
-    assert config.hf_hub_id.startswith("timm/")
-
-
-def test_a_missing_file_of_weights_is_one_line(tmp_path):
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "none.pt")))
-    assert f"network.weights_file={tmp_path / 'none.pt'} is missing" in message and "test_resnet" in message
-
-
-def test_a_damaged_file_of_weights_is_one_line(tmp_path):
-    (tmp_path / "bad.pt").write_text("no weights")
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "bad.pt")))
-    assert f"{tmp_path / 'bad.pt'}: " in message and "network.pretrained=false" in message
-
-
-def test_weights_of_another_architecture_are_one_line(tmp_path):
-    torch.save(timm.create_model("resnet10t", num_classes=1000).state_dict(), tmp_path / "other.pt")
-    message = rejected(with_settings(pretrained=True, weights_file=str(tmp_path / "other.pt")))
-    assert f"{tmp_path / 'other.pt'}: " in message and "network.pretrained=false" in message
 
 
 # starting from another network

@@ -14,7 +14,7 @@ from lib.evaluation import predictions
 from lib.figures import data_and_training as figures
 from lib.labels import CHANNELS
 from lib.learning import models
-from lib.learning.own_images import OwnImages
+from lib.learning.own_images import OwnImages, results_folder
 from lib.learning.run_tasks import run_tasks
 from lib.learning.task import of_all_classes
 from lib.learning.training_data import TrainingData
@@ -165,6 +165,19 @@ def test_an_image_of_any_size_is_resized(run, tmp_path):
     assert images.predict_network("baseline", 1).probabilities_NC.shape == (2, 28)
 
 
+def test_folders_of_the_same_name_have_results_of_their_own(run, cells):
+    other = cells.parent / "elsewhere" / "cells"
+    shutil.copytree(cells, other)
+    parent = run.folder / "own_images"
+    for _ in range(2):  # the same folder again is recognised
+        for source, name in ((cells, "cells"), (other, "cells_2")):
+            folder = results_folder(run, source)
+            assert folder == parent / name
+            OwnImages.open(run, source, folder, [16])
+    (parent / "cells" / "source.json").unlink()
+    assert results_folder(run, cells) == parent / "cells_3", "results of an unknown folder are kept"
+
+
 def test_every_size_that_a_network_needs_is_cached(run, cells):
     images = OwnImages.open(run, cells, run.folder / "own_images" / "cells", [24, 16, 24])
     assert [images.array(size)[2].shape for size in (16, 24)] == [(16, 16, 4), (24, 24, 4)]
@@ -189,8 +202,21 @@ def _without(cells, sample):
 
 
 def test_a_folder_that_cannot_be_used_is_one_line(run, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: no such folder; expected .*\{id\}_green\.png"):
-        opened(run, tmp_path / "nowhere")
+    for name in ("nowhere", "x" * 300):
+        with pytest.raises(UserError, match=rf"{name}: no such folder; expected .*\{{id\}}_green\.png"):
+            opened(run, tmp_path / name)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: not a folder"):
+        opened(run, tmp_path / "file")
+    for name, words in (
+        ("a\nb", "cannot be displayed"),
+        ("\udcff", "cannot be displayed"),
+        ("y" * 240, "200"),
+    ):
+        (tmp_path / name).mkdir()
+        with pytest.raises(UserError, match=rf"{words}.*: rename") as error:
+            opened(run, tmp_path / name)
+        assert str(error.value).isprintable()
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty contains no image \{id\}_green\.png"):
         opened(run, tmp_path / "empty")

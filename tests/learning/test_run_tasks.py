@@ -15,6 +15,7 @@ from lib.figures import data_and_training as figures
 from lib.learning import fit, models, run_tasks, train_and_predict
 from lib.learning.loader import make_loader
 from lib.learning.train_and_predict import predict_with
+from lib.learning.train_state import TrainState
 from tests.learning.tiny import class_task, prepare, reread
 
 SCRIPT = "02_train_cnn"
@@ -191,6 +192,23 @@ def test_a_killed_fold_resumes_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     for fold in whole.folds:
         ours, theirs = (one.folder(fold) / "weights.safetensors" for one in (killed, whole))
         assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_disk_that_fills_while_predictions_are_saved_costs_no_training(copied, monkeypatch):
+    folder, path = copied.folder(copied.folds[0]), copied.table("holdout", 1)
+    before = path.read_bytes()
+    path.unlink()
+
+    def full(*_arguments):
+        raise UserError("no space left")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="no space left"):
+        patch.setattr(predictions, "save", full)
+        run_tasks.run_tasks([copied], SCRIPT)
+    assert (folder / "state.pt").exists()
+    monkeypatch.setattr(TrainState, "train_batch", None)
+    run_tasks.run_tasks([copied], SCRIPT)
+    assert path.read_bytes() == before and not (folder / "state.pt").exists()
 
 
 # once

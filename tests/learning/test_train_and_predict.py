@@ -141,7 +141,8 @@ def test_a_description_holds_what_the_settings_and_the_task_name(run):
         "training.precision=bfloat16",
         "network.feature_scaling=standard", "training.loss=cross_entropy", *FEATURES,
     )  # fmt: skip
-    task = replace(class_task(reread(run, *settings)), heads=((0, 1), tuple(range(2, 28))))
+    task = class_task(reread(run, *settings))
+    task = replace(task, outputs=[*task.outputs, "a", "b"], heads=((0, 1), tuple(range(2, 28))))
     spec = describe(task, ["one", "two"])
     assert (spec.architecture, spec.channels, spec.size, spec.normalisation) == (
         "test_resnet",

@@ -15,7 +15,8 @@ from lib.config import Network
 from lib.data.run_data import RunData
 from lib.learning import models, task
 from lib.learning.devices import make_deterministic
-from lib.learning.models import Classifier, NetworkSpec
+from lib.learning.models import Classifier
+from lib.learning.network_spec import NetworkSpec
 from lib.learning.task import Task
 from lib.learning.training_data import TrainingData
 from lib.report import data_figures

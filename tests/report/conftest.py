@@ -96,11 +96,12 @@ def write_network(folder: Path) -> None:
     """Write an untrained network of all classes."""
     from lib.config import Network
     from lib.learning import devices, models
+    from lib.learning.network_spec import NetworkSpec
 
     devices.make_deterministic(0)
-    spec = models.NetworkSpec("test_resnet", "RGBY", SIZE, "standard", list(CLASSES), list(range(28)))
+    spec = NetworkSpec("test_resnet", "RGBY", SIZE, "standard", list(CLASSES), list(range(28)))
     model = models.build(spec, Network(architecture="test_resnet"), [20.0] * 4, [30.0] * 4)
-    models.save_spec(folder, model.spec)
+    model.spec.write(folder)
     models.save_weights(folder / "weights.safetensors", model.state_dict())
 
 
@@ -148,6 +149,7 @@ def raw_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_labels(raw, 60, 12)
     settings = {"simulation.name": "raw"}
     manifest = {"step": "simulated data set", "finished": True, "seconds": 1.5, "settings": settings}
+    manifest |= {"inputs": {}, "packages": {}}
     files.write_json(raw / "simulation.json", manifest)
     return raw
 
@@ -185,6 +187,7 @@ def copied(finished: Run, tmp_path: Path) -> Run:
     shutil.copytree(finished.folder, tmp_path / "outputs" / finished.folder.name)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cache").symlink_to(finished.cache.parent)
+    (tmp_path / finished.source.name).symlink_to(finished.source)
     return start("--work", tmp_path, "--run", finished.folder.name)
 
 

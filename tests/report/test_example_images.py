@@ -13,9 +13,12 @@ from lib.data.cache import ShardedArray
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES
 from lib.learning import attribution, models
+from lib.learning.network_spec import NetworkSpec
 from lib.report import example_images, example_selection
-from lib.report.example_images import ExampleImage, attributed_network
+from lib.report.example_images import ExampleImage, ExampleList, attributed_network
 from tests.report.conftest import SIZE, report_of, submitted_predictor, write_network
+
+NOTHING = ExampleList("baseline", "", None)  # of which images are drawn
 
 
 def listed(folder):
@@ -137,9 +140,7 @@ def test_images_are_drawn_with_the_attributions_of_their_class(tmp_path, finishe
     (checkpoint,) = finished.checkpoints("baseline")
     rows, labels = [5, 1, 9], [3, 0, 27]
     files.write_bytes(tmp_path / "0007.webp", b"of an earlier drawing")
-    example_images.draw(
-        tmp_path, examples_of(rows, labels), array, checkpoint, never, {"predictor": "baseline"}
-    )
+    example_images.draw(tmp_path, examples_of(rows, labels), array, checkpoint, never, NOTHING)
     content = listed(tmp_path)
     assert content["predictor"] == "baseline" and [image["row"] for image in content["images"]] == rows
     names = [image["file"] for image in content["images"]]
@@ -160,7 +161,7 @@ def test_the_features_of_the_shown_samples_are_passed_to_the_network(tmp_path, a
 
     class Network:
         def __init__(self):
-            self.spec = models.NetworkSpec(**spec)
+            self.spec = NetworkSpec(**spec)
 
         def to(self, _device):
             return self
@@ -171,7 +172,7 @@ def test_the_features_of_the_shown_samples_are_passed_to_the_network(tmp_path, a
 
     monkeypatch.setattr(models, "load", lambda _folder: Network())
     monkeypatch.setattr(attribution, "heatmaps", heatmaps)
-    example_images.draw(tmp_path, examples_of([4, 2], [5, 3]), array, checkpoint, lambda: features, {})
+    example_images.draw(tmp_path, examples_of([4, 2], [5, 3]), array, checkpoint, lambda: features, NOTHING)
     ((features_BF, outputs_B),) = seen
     assert features_BF.dtype == np.float32 and features_BF.tolist() == [[13, 12], [7, 6]]
     assert outputs_B == [1, 0], "positions among the network's outputs, not class numbers"
@@ -180,8 +181,8 @@ def test_the_features_of_the_shown_samples_are_passed_to_the_network(tmp_path, a
 def test_without_a_network_there_are_two_panels_instead_of_three(tmp_path, finished, array):
     shown = examples_of([0], [0])
     (checkpoint,) = finished.checkpoints("baseline")
-    example_images.draw(tmp_path / "with", shown, array, checkpoint, never, {})
-    example_images.draw(tmp_path / "without", shown, array, None, never, {})
+    example_images.draw(tmp_path / "with", shown, array, checkpoint, never, NOTHING)
+    example_images.draw(tmp_path / "without", shown, array, None, never, NOTHING)
     with_W, without_W = (size_of(tmp_path / name / "0000.webp")[0] for name in ("with", "without"))
     assert with_W > 1.4 * without_W
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,6 +137,28 @@ def test_other_images_replace_the_earlier_ones(work):
     assert "another" in set(pd.read_csv(results / "locations.csv")["id"])
     again = classify(work, "--predictor", "baseline")
     assert pd.read_csv(again / "probabilities.csv")["id"].tolist() == ids
+
+
+def test_implausible_images_are_warned_of_and_listed_until_they_are_replaced(work, capsys):
+    ids = kaggle.list_samples(work / "cells")
+    copy_images(work / "cells", ids, work / "odd")
+    for channel in CHANNELS:
+        cv2.imwrite(str(work / "odd" / f"{ids[1]}_{channel}.png"), np.zeros((64, 64), np.uint8))
+    shutil.copy(work / "odd" / f"{ids[3]}_red.png", work / "odd" / f"{ids[3]}_yellow.png")
+    results = classify(work, "--predictor", "baseline", images="odd")
+    found = pd.read_csv(results / "image_warnings.csv").set_index("id")
+    assert found.loc[ids[1], "channel"] == "all" and found.loc[ids[1], "problem"] == "empty"
+    assert found.loc[ids[3], "channel"] == "yellow" and found.loc[ids[3], "problem"] == "repeated"
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert any(f"all: empty in 1 of 5 images; the first is {ids[1]}" in line for line in lines)
+    page = (results / "report.html").read_text()
+    assert f"<td>{ids[1]}</td><td>all</td><td>empty</td>" in page and "do not trust" in page
+    shutil.rmtree(work / "odd")
+    usual = [sample for sample in ids if sample not in found.index]
+    copy_images(work / "cells", usual, work / "odd")
+    results = classify(work, "--predictor", "baseline", images="odd")
+    assert not (results / "image_warnings.csv").exists()
+    assert "do not trust" not in (results / "report.html").read_text()
 
 
 def test_decisions_keep_to_the_settings_of_the_command_line(work):
@@ -276,3 +299,17 @@ def test_unknown_settings_of_another_run_are_not_needed(folds):
     images = OwnImages.open(other, cells, merged.folder / "own_images" / "cells", [16])
     expected = predictions.load(merged.predictor("baseline") / "test.npz").select(images.ids, "test")
     assert np.allclose(own_images_page.predict(images, "baseline").probabilities_NC, expected, atol=1e-5)
+
+
+def test_a_predictor_that_is_a_member_of_itself_is_one_line(work, tmp_path):
+    folder = shutil.copytree(work, tmp_path / "work") / "outputs" / "smoke" / "predictions"
+    path = folder / "ensemble" / "predictor.json"
+    files.write_json(path, {"kind": "ensemble", "members": {"ensemble": 1.0}, "method": "mean"})
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
+        classify(tmp_path / "work", "--predictor", "ensemble")
+    files.write_json(path, {"kind": "merged", "runs": ["smoke"]})
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
+        classify(tmp_path / "work", "--predictor", "ensemble")
+    files.write_json(path, {"kind": "network", "network": "stage_1"})
+    with pytest.raises(UserError, match=r"predictor.json is damaged \(its network stage_1 does not predict"):
+        classify(tmp_path / "work", "--predictor", "ensemble")

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib import files
+from lib.errors import UserError
 from lib.evaluation import submission, thresholds
 from lib.evaluation.metrics import class_scores
 from lib.evaluation.predictions import Predictor
@@ -260,7 +261,7 @@ def test_settings_seeds_versions_and_commands_reproduce_the_run(finished, shown)
     assert settings["training.size"][0] == "16" and settings["training.epochs"][0] == "2"
     assert "passes over the training samples" in settings["training.epochs"][1]
     command = ["bash", "run_all.sh", "--preset", "smoke", "--run", "single", "--data", str(finished.source)]
-    assert shlex.join([*command, "--set", *finished.invocation["set"]]) in shown.text
+    assert shlex.join([*command, "--set", *finished.invocation.set]) in shown.text
     assert "python 05_submit.py --run single" in shown.text
 
 
@@ -315,7 +316,7 @@ def test_without_a_holdout_the_page_tells_how_validation_was_predicted(folded, t
     assert "predicted by the fold that was not trained on it" in shown.text
     assert "optimistic" not in shown.text and "mean over folds" in shown.text
     assert "network baseline: test_resnet, 16 px, mean over 3 folds" in shown.text
-    values = thresholds.load(folded.thresholds("baseline"), "validation").mean(axis=0)
+    values = thresholds.load(folded.thresholds("baseline"), "validation", 3).mean(axis=0)
     rows = {row[0]: row for row in shown.tables["thresholds"][0]}
     for label in report_of(folded).data.classes:
         assert rows[CLASSES[label]][1] == f"{values[label]:.3f}"
@@ -411,3 +412,42 @@ def test_a_page_of_all_classes_and_many_predictors_stays_small(tmp_path, monkeyp
     examples = len(CLASSES) * len(KINDS) * example_images.PER_KIND
     assert examples * np.mean(tiles) * 4 / 3 + 80 * figure < 12e6
     assert finished.report.stat().st_size < 2e6
+
+
+@pytest.mark.parametrize(
+    "file", ["../../../../etc/passwd", "/etc/passwd", "0000.webp/../../x.webp", "x.webp", "", "9999.webp"]
+)
+def test_only_pictures_of_the_folder_are_shown(copied, file):
+    path = copied.folder / "examples" / "examples.json"
+    content = files.read_json(path)
+    content["images"][0]["file"] = file
+    files.write_json(path, content)
+    with pytest.raises(UserError) as error:
+        rewritten(copied)
+    assert str(path.parent) in str(error.value) and "`python 05_submit.py`" in str(error.value)
+
+
+def test_a_deleted_picture_is_drawn_again_by_the_stage(copied):
+    picture = copied.folder / "examples" / "0000.webp"
+    before = picture.read_bytes()
+    picture.unlink()
+    with pytest.raises(UserError, match=r"0000.webp is missing: run `python 05_submit.py`"):
+        rewritten(copied)
+    example_images.draw_examples(report_of(copied), submitted_predictor(copied))
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": 28}, {"label": -1}, {"label": 27}, {"kind": "bad"}, {"kind": ""}, {"probability": 2.0},
+        {"row": None}, {"true": "x"},
+    ],
+)  # fmt: skip
+def test_edited_examples_are_one_line(copied, changes):
+    path = copied.folder / "examples" / "examples.json"
+    content = files.read_json(path)
+    content["images"][0] |= changes
+    files.write_json(path, content)
+    with pytest.raises(UserError, match=r"examples.json is damaged .*`python 05_submit.py`"):
+        rewritten(copied)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from lib import files
+from lib.errors import UserError
 from lib.evaluation.predictions import Predictor
+from lib.evaluation.predictor_scores import SUMMARY_COLUMNS
 from lib.report import paper_tables
 from tests.conftest import call, write_kaggle
 
@@ -21,7 +23,9 @@ def write_run(folder, predictors):
             files.write_csv(folder / "networks" / predictor.network / "history.csv", pd.DataFrame(rows))
         predictor.write(folder / "predictions" / name)
         rows = [
-            {"subset": subset, "decision": decision, "macro_f1": 0.1 * number + 0.01 * place}
+            {"subset": subset, "decision": decision}
+            | dict.fromkeys(SUMMARY_COLUMNS, 0.5)
+            | {"macro_f1": 0.1 * number + 0.01 * place}
             for subset in ("train", "validation")
             for place, decision in enumerate(("fixed", "tuned", "submitted"))
         ]
@@ -29,6 +33,7 @@ def write_run(folder, predictors):
     return folder
 
 
+EXTERNAL = Predictor("external", files=["scores.csv"])
 NETWORKS = {
     "zero_20": Predictor("network", "zero_20"),
     "copied": Predictor("network", "copied"),
@@ -92,7 +97,7 @@ def test_with_folds_the_history_is_that_of_the_first(tmp_path):
 
 def test_predictors_without_a_history_are_left_out(tmp_path):
     """Merged runs have no networks, and anybody may call external predictions as in the paper."""
-    run = write_run(tmp_path, {"copied": Predictor("merged", runs=["a", "b"]), "zero": Predictor("external")})
+    run = write_run(tmp_path, {"copied": Predictor("merged", runs=["a", "b"]), "zero": EXTERNAL})
     assert paper_tables.liu_table(run, {}).empty
     report = SimpleNamespace(
         run=SimpleNamespace(
@@ -151,8 +156,23 @@ def test_a_papers_preset_writes_its_table(tmp_path, preset, name, first):
     assert written == ({name} if name else set()) and set(written) <= set(paper_tables.SHOWN)
     assert [text.split()[0] for text in texts] == [first] * bool(name)
     for name in written:
-        _, rows_of = paper_tables.SHOWN[name]
-        assert len(rows_of(pd.read_csv(run / "evaluation" / f"{name}.csv"))) == 3
+        shown, path = paper_tables.SHOWN[name], run / "evaluation" / f"{name}.csv"
+        rows = shown.rows(shown.read(path))
+        assert len(rows) == 3 and rows == shown.rows(pd.read_csv(path))
+
+
+def test_a_missing_or_damaged_history_names_the_network_to_train_again(tmp_path):
+    run = write_run(tmp_path, {"copied": NETWORKS["copied"]})
+    path = run / "networks" / "copied" / "history.csv"
+    for content in (None, "", "epoch,train_loss\n1,0.5\n", "epoch,train_loss,validation_loss\n1,0.5,-1\n"):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        with pytest.raises(UserError) as error:
+            paper_tables.liu_table(run, {})
+        for text in (str(path), "`python 02_train_cnn.py --network copied --force`"):
+            assert text in str(error.value)
 
 
 @pytest.mark.slow

@@ -199,7 +199,8 @@ def test_with_folds_each_fold_is_decided_with_the_thresholds_of_the_others(folde
     truth_NC = data.truth_NC("validation")
     raw_NC = probabilities(folded, "baseline", "validation", data.ids("validation"))
     everything, frequency_C = LabelledPredictions(truth_NC, raw_NC), truth_NC.mean(axis=0)
-    saved, decision_NC = thresholds.load(folded.thresholds("baseline"), "validation"), np.zeros_like(truth_NC)
+    saved = thresholds.load(folded.thresholds("baseline"), "validation", 3)
+    decision_NC = np.zeros_like(truth_NC)
     assert saved.shape == (3, 28) and len(truth_NC) == 60
     for k in range(3):
         rule = thresholds.choose(everything.rows(fold_N != k), frequency_C, folded.config.threshold)
@@ -283,3 +284,29 @@ def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
         assert Predictor.read(copied.predictor(name)).kind == "external"
         with pytest.raises(UserError, match=rf"{name}.*external.*{name}.csv.*--predictor"):
             own_images_page.predict(SimpleNamespace(run=copied), name)
+
+
+# what is implausible
+
+
+def test_implausible_decisions_are_warned_of_when_they_are_compared_and_submitted(copied, capsys):
+    report = report_of(copied)
+    baseline = copied.folder / "thresholds" / "baseline.json"
+    content = files.read_json(baseline)
+    zero = {subset: dict.fromkeys(values, 0.0) for subset, values in content.items()}
+    files.write_json(baseline, zero)
+    copied.manifest("05_submit").unlink()
+    rows = len(report.data.ids("test"))
+    capsys.readouterr()
+    report.submit("baseline")
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "implausible" in line)
+    assert str(copied.submission) in line and f"all {rows} rows have the same 28 labels" in line
+    report._compare(["baseline"])
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "implausible" in line)
+    assert "baseline on holdout" in line and "same 28 labels" in line
+
+
+def test_plausible_decisions_are_not_warned_of(finished, capsys):
+    report = report_of(finished)
+    report._warn_if_implausible("x", report.data.training_NC)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,111 @@
+"""The description of a network, ``model.json``. Does not load torch."""
+
+import dataclasses
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lib import files
+from lib.config import Network, Training
+from lib.errors import UserError
+from lib.evaluation import predictions
+from lib.labels import CLASSES
+from lib.settings import check_value
+
+ACTIVATION_NAMES = ("sigmoid", "softmax")  # implemented in `lib.learning.losses`, which loads torch
+# attributes that obey the bounds and choices of the setting of the same name
+LIKE_SETTINGS = (
+    "channels",
+    "size",
+    "normalisation",
+    "precision",
+    "dropout",
+    "feature_scaling",
+    "fusion_width",
+)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything needed to rebuild a network around its weights: the content of ``model.json``.
+
+    Attributes
+    ----------
+    architecture : str
+        A timm model by name.
+    channels : str
+        RGBY or RGB: the channels it receives, of images in R G B Y order.
+    size : int
+        Side of the images it was trained on, in pixels.
+    normalisation : str
+        How its mean and standard deviation, which lie with the weights, were chosen.
+    outputs : list of str
+        Name of each output.
+    classes : list of int or None
+        The class numbers of its first outputs; None where they are not classes.
+    activation : str
+        Turns logits into probabilities: sigmoid or softmax.
+    precision : str
+        As the setting ``training.precision``.
+    dropout : float
+        As the setting ``network.dropout``.
+    features : list of str
+        Biological features that it takes, in order.
+    feature_scaling : str
+        As the setting ``network.feature_scaling``.
+    fusion_width : int
+        As the setting ``network.fusion_width``.
+    heads : list of list of int, or None
+        As `lib.learning.heads.GroupHeads` takes them.
+    initial_weights : dict of str
+        source and license of the weights that training started from.
+    """
+
+    architecture: str
+    channels: str
+    size: int
+    normalisation: str
+    outputs: list[str]
+    classes: list[int] | None
+    activation: str = "sigmoid"
+    precision: str = "auto"
+    dropout: float = 0.0
+    features: list[str] = field(default_factory=list)
+    feature_scaling: str = "minmax"
+    fusion_width: int = 256
+    heads: list[list[int]] | None = None
+    initial_weights: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for item in (*dataclasses.fields(Network), *dataclasses.fields(Training)):
+            if item.name in LIKE_SETTINGS:
+                check_value(item.name, getattr(self, item.name), item)
+        if self.activation not in ACTIVATION_NAMES:
+            raise UserError(f"activation {self.activation!r}: expected one of {' '.join(ACTIVATION_NAMES)}")
+        if not self.outputs:
+            raise UserError("outputs is empty: expected at least one")
+        if self.classes is not None and (
+            not self.classes
+            or len(self.classes) > len(self.outputs)
+            or len(set(self.classes) & set(range(len(CLASSES)))) < len(self.classes)
+        ):
+            raise UserError(f"classes {self.classes}: expected class numbers 0-27 of the first outputs")
+        if len(set(self.features)) < len(self.features):
+            raise UserError(f"features {self.features}: expected each once")
+        if self.heads is not None:
+            labels = sorted(label for head in self.heads for label in head)
+            if labels != list(range(len(self.outputs) - len(self.heads))) or not all(self.heads):
+                raise UserError(f"heads {self.heads}: expected each output of a class in one")
+
+    @property
+    def has_own_last_layer(self) -> bool:
+        """Whether the last layer is the backbone's, as opposed to that of a fusion or of heads."""
+        return not self.features and self.heads is None
+
+    def write(self, folder: Path) -> None:
+        """Write ``model.json`` into a network's folder."""
+        files.write_json(folder / "model.json", asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> "NetworkSpec":
+        """Read ``model.json``; a `UserError` if it is missing or damaged."""
+        return files.read_json(folder / "model.json", predictions.creator(folder), cls)

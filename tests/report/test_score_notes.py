@@ -1,0 +1,76 @@
+"""The notes next to a score say what it is worth, with the numbers of the tables."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.config import Split
+from lib.data import sample_groups
+from lib.data.run_data import Fold, RunData
+from lib.data.sample_index import SampleIndex
+from lib.report import score_notes
+
+IDS = [f"s{row}" for row in range(8)]
+SUBSETS = {"train": [0, 1, 2], "validation": [3, 4], "holdout": [5, 6], "siblings": [7]}
+ROWS = [  # macro_f1_present, frequent_classes, macro_f1_frequent, its bounds, macro_f1_weighted, its bounds
+    ("a", "holdout", "submitted", 2, 0.45, 3, 0.61, 0.5, 0.7, 0.33, 0.2, 0.4),
+    ("a", "siblings", "submitted", 1, 0.79, 0, *[np.nan] * 6),
+    ("a", "holdout", "tuned", 2, 0.99, 3, *[np.nan] * 6),
+    ("b", "holdout", "submitted", 2, 0.98, 3, *[np.nan] * 6),
+]
+COLUMNS = ["predictor", "subset", "decision", "samples", "macro_f1_present", "frequent_classes",
+           "macro_f1_frequent", "frequent_low", "frequent_high", "macro_f1_weighted", "weighted_low",
+           "weighted_high"]  # fmt: skip
+
+
+def report_of(tmp_path, by="group", **keys):
+    index = SampleIndex(IDS, [(row % 4,) for row in range(8)], [])
+    table = sample_groups.group_samples(IDS, keys)
+    table.to_csv(tmp_path / "sample_groups.csv", index=False)
+    subsets = {name: np.array(rows) for name, rows in SUBSETS.items()}
+    folds = (Fold(None, subsets["train"], subsets["validation"]),)
+    data = RunData(index, subsets, folds, [0, 1, 2, 3], {}, table["group"].to_numpy())
+    run = SimpleNamespace(
+        sample_groups=tmp_path / "sample_groups.csv", config=SimpleNamespace(split=Split(by=by))
+    )
+    return SimpleNamespace(data=data, run=run, subset="holdout")
+
+
+def notes(report, rows=ROWS):
+    return "\n".join(score_notes.notes(report, pd.DataFrame(rows, columns=COLUMNS), "a"))
+
+
+def test_scores_of_fewer_classes_and_of_the_test_mixture_are_those_of_the_table(tmp_path):
+    text = notes(report_of(tmp_path))
+    assert "2 of the 4 classes do not occur" in text and "the 2 that do, macro-F1 is 0.450" in text
+    assert "the 3 classes" in text and "0.610 (95 % CI 0.500 to 0.700)" in text
+    assert "0.330 (0.200 to 0.400)" in text
+    others = notes(report_of(tmp_path), [(*ROWS[0][:5], 0, *[np.nan] * 6)])
+    assert "expected to have enough" not in others and "mixture" not in others
+
+
+def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_siblings(tmp_path):
+    text = notes(report_of(tmp_path, antibody={"s0": "1", "s7": "1"}))
+    assert "by groups of related samples (linked by antibody)" in text and "is unknown" not in text
+    assert "On 1 samples" in text and "0.790" in text
+    assert "siblings" not in notes(report_of(tmp_path), ROWS[:1])
+
+
+def test_a_split_by_sample_counts_the_samples_with_a_related_one_in_train(tmp_path):
+    text = notes(report_of(tmp_path, by="sample", table={"s0": "1", "s5": "1", "s3": "2", "s6": "2"}))
+    assert "1 of these 2 samples have a related one among the training samples" in text
+
+
+@pytest.mark.parametrize("links", [{}, {"duplicate": {"s0": "1", "s1": "1"}}])
+def test_unknown_antibodies_are_pointed_out(tmp_path, links):
+    text = notes(report_of(tmp_path, **links))
+    assert "antibody is unknown" in text and "data.groups=FILE" in text and "0.1 to 0.17 lower" in text
+
+
+def test_without_absent_classes_nothing_is_said_of_them(tmp_path):
+    report = report_of(tmp_path)
+    report.data = replace(report.data, classes=[1, 2])
+    assert "do not occur" not in notes(report)
