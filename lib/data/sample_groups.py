@@ -14,10 +14,9 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lib import files
+from lib import files, tables
 from lib.console import info, warn
 from lib.data.sample_index import SampleIndex
-from lib.errors import UserError
 from lib.run import Run
 from lib.stage_files import parse_numbers, rewrite
 
@@ -52,12 +51,8 @@ def read_groups(path: Path, columns: tuple[str, str] = ("id", "group")) -> dict[
     """
     expected = f"expected the columns {','.join(columns)}"
     table = files.read_table(path, expected, columns)
-    groups: dict[str, str] = {}
-    for line, sample, group in table[list(columns)].itertuples():
-        if sample in groups:
-            raise UserError(f"{path}, line {line}: id {sample} is listed twice; expected each id once")
-        groups[sample] = group
-    return {sample: group for sample, group in groups.items() if group}
+    tables.lines_by_id(path, table[columns[0]])
+    return {sample: group for _, sample, group in table[list(columns)].itertuples() if group}
 
 
 def sources(run: Run) -> list[Path]:

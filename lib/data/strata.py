@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import files
+from lib import files, tables
 from lib.console import warn
 from lib.errors import UserError
 
@@ -39,12 +39,7 @@ def read_strata(path: Path, ids: list[str]) -> np.ndarray:
     columns = [name for name in table if name not in ("id", "set")]
     if len(columns) != 1:
         raise UserError(f"{path} has the columns {','.join(table)}; {expected}")
-    repeated = table.index[table["id"].duplicated()]
-    if len(repeated):
-        line = repeated[0]
-        raise UserError(
-            f"{path}, line {line}: id {table.loc[line, 'id']} is listed twice; expected each once"
-        )
+    tables.lines_by_id(path, table["id"])
     stratum_of = dict(zip(table["id"], table[columns[0]], strict=True))
     missing = [sample for sample in ids if sample not in stratum_of]
     if missing:

@@ -39,7 +39,7 @@ def test_a_table_of_groups_keeps_ids_as_text_and_ignores_empty_groups(tmp_path):
     path.write_text("group,id\n1,001\n,NA\n1e5,nan\n")
     assert sample_groups.read_groups(path) == {"001": "1", "nan": "1e5"}
     path.write_text("id,group\na,1\nb,2\na,1\n")
-    with pytest.raises(UserError, match=r"line 4.*a is listed twice"):
+    with pytest.raises(UserError, match=r"line 4: id 'a' is already in line 2.*each id once"):
         sample_groups.read_groups(path)
     path.write_text("id,antibody\na,1\n")
     with pytest.raises(UserError, match="id,group"):

@@ -17,7 +17,7 @@ def test_strata_are_read_in_the_order_of_the_samples(tmp_path):
     ("content", "value", "remedy"),
     [
         ("id,side\na,1\n", "example b", "add a row"),
-        ("id,side\na,1\nb,1\na,2\n", "line 4", "each once"),
+        ("id,side\na,1\nb,1\na,2\n", "line 4", "each id once"),
         ("id\na\nb\n", "columns id", "id,side"),
         ("id,side,color\na,1,2\nb,1,2\n", "side,color", "one other"),
     ],
