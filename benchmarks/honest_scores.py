@@ -21,6 +21,7 @@ import argparse
 from dataclasses import dataclass
 
 import numpy as np
+import paired_scores
 import pandas as pd
 import simulated_runs
 
@@ -38,7 +39,6 @@ SETTINGS = [
     "threshold.method=expected_f1", "split.folds=3", "split.holdout=0", "split.siblings=0",
 ]  # fmt: skip
 MIN_POSITIVES = 5  # of a class, in each of the compared sets
-DRAWS = 2000
 
 
 @dataclass
@@ -60,15 +60,13 @@ class ScoredSet:
 
     def replicates(self, weight_BA: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Return the macro-F1 over some classes with each row of weights of the antibodies, (B,)."""
-        truth_NC, decision_NC = self.truth_NC[:, classes], self.decision_NC[:, classes]
-        hits_NC, total_NC = truth_NC & decision_NC, truth_NC.astype(int) + decision_NC
-        sums = []
-        for values_NC in (hits_NC, total_NC):
-            sum_AC = np.zeros((weight_BA.shape[1], len(classes)))
-            np.add.at(sum_AC, self.antibody_N, self.weight_N[:, None] * values_NC)
-            sums.append(weight_BA @ sum_AC)
-        hits_BC, total_BC = sums
-        return (2 * hits_BC / np.maximum(total_BC, 1e-12)).mean(axis=1)
+        return paired_scores.macro_f1_replicates(
+            self.truth_NC[:, classes],
+            self.decision_NC[:, classes],
+            self.antibody_N,
+            weight_BA,
+            self.weight_N,
+        )
 
 
 class Simulation:
@@ -146,10 +144,7 @@ class Simulation:
 
     def scores(self, classes: np.ndarray, seed: int) -> pd.DataFrame:
         """Return every score: its value in row 0, then its bootstrap replicates."""
-        rng = np.random.default_rng(seed)
-        weight_BA = np.concatenate(
-            [np.ones((1, self.antibody.max() + 1)), rng.exponential(size=(DRAWS, self.antibody.max() + 1))]
-        )
+        weight_BA = paired_scores.antibody_weights(self.antibody.max() + 1, seed)
         columns = {
             name: np.mean([one.replicates(weight_BA, classes) for one in found], axis=0)
             for name, found in self.sets.items()
@@ -177,12 +172,6 @@ LINES = {
 }
 
 
-def interval(replicates: pd.Series) -> tuple[float, float]:
-    """Return the 95 % interval of a score in row 0 from its replicates, centered on it."""
-    low, high = replicates[1:].quantile([0.025, 0.975]) - replicates[1:].mean()
-    return replicates[0] + low, replicates[0] + high
-
-
 def print_table(simulations: list[Simulation], title: str) -> None:
     """Print the scores of one predictor: the mean of the simulations with its interval, and each."""
     classes = [one.compared_classes() for one in simulations]
@@ -194,7 +183,7 @@ def print_table(simulations: list[Simulation], title: str) -> None:
     print(f"\n{title}: {len(tables)} simulations, {numbers} classes\n")
     print("| macro-F1 | mean (95 % CI) | each |\n|---|---|---|")
     for name, text in LINES.items():
-        low, high = interval(mean[name])
+        low, high = paired_scores.interval(mean[name])
         each = " ".join(f"{table[name][0]:.3f}" for table in tables)
         print(f"| {text} | {mean[name][0]:.3f} ({low:.3f} to {high:.3f}) | {each} |")
     all_classes = [macro_f1(one.truth_NC, one.decision_NC) for s in simulations for one in s.sets["test"]]

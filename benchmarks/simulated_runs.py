@@ -65,20 +65,6 @@ def run_stages(
     return RunReport.of(run, RunData.read(run))
 
 
-def run_seeds(scripts: tuple[str, ...], preset: str, options: argparse.Namespace) -> list[RunReport]:
-    """Run some of the scripts once per seed of the split and of the training."""
-    return [
-        run_stages(
-            scripts,
-            preset,
-            f"{preset}_{seed}",
-            [f"split.seed={seed}", f"training.seed={seed}", *options.set],
-            options.work,
-        )
-        for seed in range(options.seeds)
-    ]
-
-
 def test_truth(predictor: EvaluatedPredictor, solution: Path) -> np.ndarray:
     """Return truth_NC of the test samples, in the order in which they are predicted.
 
@@ -95,30 +81,3 @@ def average_precision(truth_NC: np.ndarray, probabilities_NC: np.ndarray) -> flo
     """Return the mean average precision of the classes with at least `MIN_POSITIVES` samples."""
     enough = truth_NC.sum(axis=0) >= MIN_POSITIVES
     return average_precision_score(truth_NC[:, enough], probabilities_NC[:, enough], average="macro")
-
-
-def print_gains(scores: pd.DataFrame, what: str, baseline: str) -> None:
-    """Print a Markdown table of the mean over seeds of each score, and its gain over a baseline.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        A row for each (name, seed), a column per score; rows are printed in the order of the names.
-    what : str
-        Title of the column of names.
-    baseline : str
-        The name that gains are computed against, with the same seed.
-    """
-    names = scores.index.unique(0)
-    seeds = len(scores.loc[baseline])
-    print(f"\n{seeds} seeds, mean ± standard deviation; gain: over {baseline} with the same seed")
-    print(f"| {what} | " + " | ".join(f"{column} | gain" for column in scores) + " |")
-    print("|---" * (1 + 2 * scores.shape[1]) + "|")
-    for name in names:
-        cells = [f"`{name}`"]
-        for column in scores:
-            own = scores.loc[name, column]
-            gain = own - scores.loc[baseline, column]
-            spread = f"{gain.mean():+.3f} ({gain.min():+.3f} to {gain.max():+.3f})"
-            cells += [f"{own.mean():.3f} ± {own.std():.3f}", "" if name == baseline else spread]
-        print(f"| {' | '.join(cells)} |")

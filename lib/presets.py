@@ -67,20 +67,19 @@ SMOKE = replace(
 STANDARDISED = (
     "network.feature_scaling=standard", "network.feature_weights=equal", "network.feature_factor=3"
 )  # fmt: skip
+# the samples of the studies, which the benchmarks simulate once per seed
+STUDY_CELLS = Simulation("study", train_samples=3000, test_samples=4000, size=128, visibility=2.0)
 FUSION = replace(
     DEMO,
     name="fusion",
     purpose="simulated cells: do biological features help a network, and how good are they alone?",
-    cost="16 minutes on 2 CPU cores, simulation included",
+    cost="25 minutes on 2 CPU cores, simulation included",
     score="none: it compares methods",
-    simulation=Simulation("fusion", train_samples=3000, test_samples=1500, size=256, visibility=2.0),
-    data=Data(sizes=(256, 96)),
+    simulation=STUDY_CELLS,
     split=Split(validation=0.2),
     features=Features(columns="all"),
     hierarchy=Hierarchy(),
-    threshold=Threshold(method="f1"),
     ensemble=Ensemble(),
-    training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
     networks={
         "network_alone": (),
         "with_ten": ("network.features=ten",),
@@ -89,6 +88,21 @@ FUSION = replace(
         "with_all_standardised": ("network.features=all", *STANDARDISED),
         "ten_alone": ("network.features=ten", "network.kind=trees"),
         "all_alone": ("network.features=all", "network.kind=trees"),
+    },
+)
+DROPOUT = "network.dropout=0.5"
+FOURTH_CHANNEL = replace(
+    FUSION,
+    name="fourth_channel",
+    purpose="simulated cells: which initial weights should the fourth channel of a pretrained network have?",
+    features=Features(),
+    networks={
+        "zero": ("network.fourth_channel=zero",),
+        "copied": ("network.fourth_channel=copy",),
+        "timm": ("network.fourth_channel=timm",),
+        "zero_dropout": ("network.fourth_channel=zero", DROPOUT),
+        "copied_dropout": ("network.fourth_channel=copy", DROPOUT),
+        "timm_dropout": ("network.fourth_channel=timm", DROPOUT),
     },
 )
 RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "training.epochs=50")
@@ -157,19 +171,18 @@ HIERARCHY = replace(
     purpose="simulated cells: does predicting location groups first help, and in which variant?",
     cost="25 minutes on 2 CPU cores",
     score="none: it compares methods",
-    simulation=Simulation("hierarchy", train_samples=5000, test_samples=100, size=128, visibility=2.0),
-    data=Data(sizes=(96,)),
-    split=Split(validation=0.2, holdout=0.2),
-    training=Training(size=96, epochs=12, batch_size=32, learning_rate=1e-3, cycle_epochs=12.0),
+    simulation=STUDY_CELLS,
+    split=Split(validation=0.2),
     hierarchy=STUDY,
     ensemble=Ensemble(),
-    networks={"baseline": (), "baseline_resnet34": LARGER["baseline_resnet34"]},
-    hierarchy_networks={"stage_2": ("training.epochs=8", "training.cycle_epochs=8")},
+    networks={"baseline": ()},
+    hierarchy_networks={},
 )
 ALL = (
     DEMO,
     SMOKE,
     FUSION,
+    FOURTH_CHANNEL,
     HIERARCHY,
     STRONG,
     LIU,
