@@ -239,6 +239,22 @@ def test_another_way_to_choose_thresholds_is_another_run(finished):
         report_of(changed).evaluate("baseline")
 
 
+def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
+    report, path = report_of(copied), tmp_path / "sides.csv"
+    ids = report.data.index.train_ids + report.data.index.test_ids
+    rows = [f"{sample},{2048 + 1024 * (row % 3 == 0)}" for row, sample in enumerate(ids)]
+    path.write_text("\n".join(["id,side", *rows]))
+    options = restart(copied, f"split.strata={path}")
+    call("00_prepare", *options)
+    with pytest.raises(UserError, match=r"different sides.csv.*--force"):
+        call("04_threshold", *options)
+    call("04_threshold", *options, "--force")
+    assert read(copied, "baseline_summary")["macro_f1_weighted"].notna().all()
+    capsys.readouterr()
+    call("05_submit", *options, "--no-report")
+    assert "submission.csv is up to date" in capsys.readouterr().out
+
+
 def test_frequencies_are_those_of_training_or_of_a_table(finished, tmp_path):
     report = report_of(finished)
     assert np.array_equal(report.frequency_C, report.data.truth_NC("train").mean(axis=0))
