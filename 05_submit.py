@@ -36,14 +36,11 @@ def main(argv: list[str] | None = None) -> str:
         decision_NC = report.submit(predictor)
         labels = decision_NC.sum() / len(decision_NC)
         info(f"{len(decision_NC):,} rows, {labels:.2f} labels per row, by {predictor}")
-        scores, known, ids = {}, "", report.data.ids("test")
+        scores, known = {}, known_labels.score(run, report.data.ids("test"), decision_NC)
         if run.solution.exists():
-            scores = submission.score(ids, decision_NC, run.solution)
+            scores = submission.score(report.data.ids("test"), decision_NC, run.solution)
             listed = ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items())
             info(f"macro-F1 scored as on Kaggle, {run.data_name}: {listed}")
-        if run.options.known_labels:
-            known = known_labels.KnownLabels.read(run.options.known_labels, ids).describe(decision_NC, run)
-            info(known)
         if run.options.compare:
             compare(report, predictor, decision_NC)
         if not run.options.no_report:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib import tables
+from lib.console import info
 from lib.data.strata import read_strata
 from lib.errors import UserError
 from lib.evaluation.intervals import macro_f1_interval
@@ -87,3 +88,19 @@ class KnownLabels:
             shares = [f"{name} {here[name]:.0%} ({share:.0%})" for name, share in everywhere.items()]
             return f"; their shares of the strata (those of the whole test set): {', '.join(shares)}"
         return "" if run.is_simulated else f"; {PUBLIC}"
+
+
+def score(run: Run, ids: list[str], decision_NC: np.ndarray) -> str:
+    """Print and return the score of a submission on the labels that ``--known-labels`` names; empty without.
+
+    Parameters
+    ----------
+    ids : list of str, length M
+        All test samples.
+    decision_NC : ndarray of shape (M, C), bool
+    """
+    if not run.options.known_labels:
+        return ""
+    described = KnownLabels.read(run.options.known_labels, ids).describe(decision_NC, run)
+    info(described)
+    return described
