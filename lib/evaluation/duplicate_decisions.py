@@ -35,14 +35,17 @@ class SubmittedDecisions:
         """Return what the submission has for duplicates, as a sentence; empty for ``network``."""
         if self.how == "network":
             return ""
-        made = {
-            "average": "decided by the mean prediction of duplicates within the test set",
-            "label": "the labels of training images that the test images duplicate: a leak, not predictions",
+        is_leak, made = {
+            "average": ("", "the decision on the mean prediction of duplicates within the test set"),
+            "label": (
+                " is a leak",
+                "the labels of a duplicate from the training set instead of a prediction",
+            ),
         }[self.how]
         return (
-            f"{self.concerned:,} of the {len(self.decision_NC):,} rows of the submission are {made} "
-            f"(submit.duplicates={self.how}); {self.changed:,} of them differ from the predictor's own "
-            f"decisions, which are what stage 04 has evaluated"
+            f"submit.duplicates={self.how}{is_leak}: in {self.concerned:,} of {len(self.decision_NC):,} rows, "
+            f"submission.csv has {made}, and in {self.changed:,} of these it differs from the predictor's own "
+            f"decision, which stage 04 has evaluated"
         )
 
 

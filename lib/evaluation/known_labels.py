@@ -74,9 +74,9 @@ class KnownLabels:
         pair = self.truth_NC[:, present_C], decision_NC[self.rows][:, present_C]
         low, high = macro_f1_interval(*pair)
         return (
-            f"macro-F1 {macro_f1(*pair):.3f} (conservative 95 % CI {low:.3f} to {high:.3f}) over the "
-            f"{present_C.sum()} classes that occur among the {len(self.rows):,} of {len(self.ids):,} test "
-            f"samples whose labels {self.path.name} lists{self._limits(run)}"
+            f"macro-F1 {macro_f1(*pair):.3f} (conservative 95 % CI {low:.3f} to {high:.3f}) on the test "
+            f"samples in {self.path.name}: {len(self.rows):,} of {len(self.ids):,}, classes that occur: "
+            f"{present_C.sum()}{self._limits(run)}"
         )
 
     def _limits(self, run: Run) -> str:

@@ -49,14 +49,19 @@ def test_averaged_decisions_and_how_many_changed():
     assert np.array_equal(made.decision_NC, target_matrix([(0,), (0, 5), (0,), (5,), (0,)]))
     assert (made.concerned, made.changed) == (3, 1)
     text = made.describe()
-    assert "3 of the 5 rows" in text and "; 1 of them" in text and "average" in text and "leak" not in text
+    assert (
+        "3 of 5 rows" in text
+        and "in 1 of these it differs" in text
+        and "average" in text
+        and "leak" not in text
+    )
 
 
 def test_labels_are_those_of_the_closest_training_duplicate_and_called_a_leak():
     made = duplicate_decisions.decide(predictor(), "label", PAIRS)
     assert np.array_equal(made.decision_NC, target_matrix([(0,), (1, 2), (5,), (3,), (0,)]))
     assert (made.concerned, made.changed) == (2, 2)
-    assert "2 of the 5 rows" in made.describe() and "leak" in made.describe()
+    assert "2 of 5 rows" in made.describe() and "leak" in made.describe()
 
 
 def test_without_duplicates_nothing_changes():

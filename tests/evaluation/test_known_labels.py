@@ -30,7 +30,7 @@ def test_the_score_is_that_of_the_listed_samples_and_their_classes(known):
     pair = target_matrix([(1,), (0, 1)])[:, :2], target_matrix([(1,), (0,)])[:, :2]
     low, high = macro_f1_interval(*pair)
     assert f"macro-F1 {(1 + 2 / 3) / 2:.3f} " in text and f"{low:.3f} to {high:.3f}" in text
-    assert "2 classes" in text and "2 of 4 test samples" in text and "answers.csv" in text
+    assert "classes that occur: 2;" in text and "answers.csv: 2 of 4," in text
 
 
 def test_known_labels_of_kaggles_images_are_of_small_originals(known):
