@@ -43,9 +43,9 @@ class SubmittedDecisions:
             ),
         }[self.how]
         return (
-            f"submit.duplicates={self.how}{is_leak}: in {self.concerned:,} of {len(self.decision_NC):,} rows, "
-            f"submission.csv has {made}, and in {self.changed:,} of these it differs from the predictor's own "
-            f"decision, which stage 04 has evaluated"
+            f"submit.duplicates={self.how}{is_leak}: in {self.concerned:,} of {len(self.decision_NC):,} "
+            f"rows, submission.csv has {made}, and in {self.changed:,} of these it differs from the "
+            f"predictor's own decision, which stage 04 has evaluated"
         )
 
 
