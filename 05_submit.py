@@ -20,13 +20,14 @@ def main(argv: list[str] | None = None) -> str:
     add("--predictor", help="the predictor to submit; default: the best by macro-F1 on validation")
     add("--no-report", action="store_true", help="only the submission: without torch, in seconds")
     add("--compare", type=Path, metavar="FILE", help="compare with another submission")
+    add("--known-labels", type=Path, metavar="FILE", help="score on test samples listed in it (Id,Target)")
     add("--upload", action="store_true", help="upload the file with Kaggle's own client")
     add("-m", "--message", help="of the upload; default: run and predictor")
     run = cli.start(parser, argv)
     if run.options.upload and run.is_simulated:
         raise UserError("--upload: these are simulated cells, whose ids Kaggle does not know")
     from lib.data.run_data import RunData  # this and the following take seconds to import
-    from lib.evaluation import predictor_scores, submission
+    from lib.evaluation import known_labels, predictor_scores, submission
     from lib.report.run_report import RunReport
 
     with run.lock():
@@ -35,9 +36,9 @@ def main(argv: list[str] | None = None) -> str:
         decision_NC = report.submit(predictor)
         labels = decision_NC.sum() / len(decision_NC)
         info(f"{len(decision_NC):,} rows, {labels:.2f} labels per row, by {predictor}")
-        scores, ids = {}, report.data.ids("test")
+        scores, known = {}, known_labels.score(run, report.data.ids("test"), decision_NC)
         if run.solution.exists():
-            scores = submission.score(ids, decision_NC, run.solution)
+            scores = submission.score(report.data.ids("test"), decision_NC, run.solution)
             listed = ", ".join(f"{name.lower()} {score:.4f}" for name, score in scores.items())
             info(f"macro-F1 scored as on Kaggle, {run.data_name}: {listed}")
         if run.options.compare:
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> str:
             from lib.report import example_images, page
 
             example_images.draw_examples(report, predictor)
-            page.write(report, page.Submission(predictor, decision_NC, scores))
+            page.write(report, page.Submission(predictor, decision_NC, scores, known))
         message = run.options.message or f"{run.folder.name}, {predictor}"
         if run.options.upload:
             info(submission.upload(run.submission, message))

@@ -141,7 +141,7 @@ def measure_copies(source: Path) -> None:
     """Print the recall of copies of real images: shifted, blurred, of other exposure and noise."""
     images = [
         kaggle.read_image(source, "train", sample)[..., :3] for sample in kaggle.read_labels(source)[0]
-    ] + [kaggle.read_image(source, "test", sample)[..., :3] for sample in kaggle.read_submission_ids(source)]
+    ] + [kaggle.read_image(source, "test", sample)[..., :3] for sample in kaggle.read_tables(source).test_ids]
     images = [image_HWK for image_HWK in images if min(image_HWK.shape[:2]) >= 512]
     rng = np.random.default_rng(0)
     thumbnails = [perceptual_hash.thumbnail(image_HWK) for image_HWK in images]

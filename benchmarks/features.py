@@ -35,7 +35,7 @@ VARIANTS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))  # denoising and
 def load(source: Path, limit: int) -> list[np.ndarray]:
     """Read the labelled samples, then those of the test set, at most `limit`."""
     ids = [("train", sample) for sample in kaggle.read_labels(source)[0]]
-    ids += [("test", sample) for sample in kaggle.read_submission_ids(source)]
+    ids += [("test", sample) for sample in kaggle.read_tables(source).test_ids]
     return [kaggle.read_image(source, *place) for place in ids[:limit]]
 
 

@@ -74,7 +74,7 @@ def evaluate(
     random, rows = np.random.default_rng(0), []
     for _ in range(draws):
         truth_NC, decision_NC, group_N = population.draw(random, samples, grouped)
-        frequent_C = intervals.frequent_classes(population.frequency_C, group_N)
+        frequent_C = intervals.enough_positives(population.frequency_C, group_N)
         chosen = {
             "frequent": (frequent_C, group_N, intervals.FREQUENT),
             "all": (np.ones_like(frequent_C), group_N, intervals.CONSERVATIVE),

@@ -328,6 +328,18 @@ class Ensemble(Section):
 
 
 @dataclass(frozen=True)
+class Submit(Section):
+    """What the submission has for test images that duplicate others."""
+
+    duplicates: str = setting(
+        "network",
+        "labels of test images that duplicate others: the network's; those of the mean prediction of "
+        "duplicates within the test set (average); or those of a duplicate in train, a leak (label)",
+        ("network", "average", "label"),
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """A preset: its name, its purpose, and its settings by section.
 
@@ -361,6 +373,7 @@ class Config:
     hierarchy: Hierarchy = Hierarchy()
     threshold: Threshold = Threshold()
     ensemble: Ensemble = Ensemble()
+    submit: Submit = Submit()
     networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
     hierarchy_networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -411,14 +424,21 @@ class Config:
         return self.features.size or max(self.data.sizes)
 
     def section(self, name: str) -> dict[str, Any]:
-        """Return the settings of one section as ``{"section.field": value}``."""
-        return {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
+        """Return the settings of one section as ``{"section.field": value}``, on which steps depend.
+
+        Without `EVALUATION_ONLY`.
+        """
+        values = dataclasses.asdict(getattr(self, name)).items()
+        settings = {f"{name}.{key}": value for key, value in values}
+        return {key: value for key, value in settings.items() if key != EVALUATION_ONLY}
 
 
 # names that stage 04 gives to a predictor or step of its own, and stage 03 to networks and their combinations
 RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions")
 HIERARCHY_NAMES = re.compile(r"joint|(stage_[12]|hierarchy)(_.*)?")
 HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
+# does not change the split; the steps that weight scores depend on the content of the file
+EVALUATION_ONLY = "split.strata"
 SECTIONS = {
     item.name: item.type for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)
 }

@@ -8,6 +8,14 @@ class UserError(Exception):
     """
 
 
+class InUseError(UserError):
+    """Another process holds a lock; `holder` is its number as text, empty if it is not known."""
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 def quote(text: str, longest: int = 80) -> str:
     r"""Return text from a user's file for a message: in quotes, on one line, and shortened if it is long.
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from lib import machine
 from lib.console import warn
-from lib.errors import UserError
+from lib.errors import InUseError, UserError
 from lib.machine import one_line_errors
 from lib.stage_files import damaged as damaged
 from lib.stage_files import read_json as read_json
@@ -183,7 +183,7 @@ def lock(folder: Path, shared: bool = False) -> Iterator[None]:
 
     Raises
     ------
-    UserError
+    InUseError
         If another process holds the lock; the message gives its process number.
     """
     make_folder(folder)
@@ -191,11 +191,13 @@ def lock(folder: Path, shared: bool = False) -> Iterator[None]:
         try:
             _acquire(descriptor, folder, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = re.match(rb"process \d+", os.pread(descriptor, 30, 0))
-            name = holder[0].decode() if holder else "of unknown number"
-            raise UserError(
+            found = re.match(rb"process (\d+)", os.pread(descriptor, 30, 0))
+            holder = found[1].decode() if found else ""
+            name = f"process {holder}" if holder else "of unknown number"
+            raise InUseError(
                 f"{folder} is in use by another process ({name}): "
-                f"wait until it has finished, or choose another name for this run with --run NAME"
+                f"wait until it has finished, or choose another name for this run with --run NAME",
+                holder,
             ) from None
         with suppress(OSError):  # another user's file, or a full disk: the number only serves the message
             os.ftruncate(descriptor, 0)

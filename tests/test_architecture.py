@@ -232,7 +232,8 @@ def test_stages_on_prediction_tables_load_no_torch(smoke_copy):
     code = """import importlib, sys
 from matplotlib.figure import Figure
 Figure.savefig = lambda self, path, **options: open(path, "wb").close()
-for script, *more in (("04_threshold",), ("05_submit", "--no-report"), ("05_submit", "--no-report")):
+leak = "--no-report", "--force", "--set", "submit.duplicates=label"
+for script, *more in (("04_threshold",), *2 * [("05_submit", "--no-report")], ("05_submit", *leak)):
     importlib.import_module(script).main(["--preset", "smoke", "--work", sys.argv[1], *more])"""
     done = run_watched(code, {"torch", "timm", "cv2", "albumentations"}, smoke_copy)
     assert "hierarchy_soft are up to date" not in done.stdout

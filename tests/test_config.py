@@ -188,6 +188,7 @@ def test_a_section_is_given_with_its_name():
     assert make(split=Split(seed=4)).section("split")["split.seed"] == 4
     names = ("sizes", "shard_rows", "groups", "max_bad_images", "projection")
     assert set(make().section("data")) == {f"data.{name}" for name in names}
+    assert "split.strata" not in make().section("split")
 
 
 def test_every_seed_has_the_range_of_all_generators():

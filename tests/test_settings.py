@@ -47,6 +47,7 @@ HANDLED_IN = {
     "threshold.calibration": ["evaluation/thresholds"],
     "threshold.weights": ["evaluation/predictor_scores"],
     "ensemble.method": ["evaluation/ensemble", "evaluation/predictions"],
+    "submit.duplicates": ["evaluation/duplicate_decisions"],
 }
 
 

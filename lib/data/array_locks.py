@@ -6,14 +6,13 @@ a lock when the process ends, and its forked worker processes with it.
 
 import os
 import random
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lib import files
-from lib.errors import UserError
+from lib.errors import InUseError, UserError
 
 PATIENCE = 5.0  # seconds within which another process may turn out to have been about to finish
 SIDES = {"readers": ("writers", "written"), "writers": ("readers", "read")}
@@ -46,14 +45,12 @@ def hold(folder: Path, side: str) -> Iterator[None]:
                 stack.enter_context(files.lock(folder / f".{side}", shared=True))
                 with files.lock(folder / f".{other}"):
                     break
-            except UserError as error:
+            except InUseError as error:
                 stack.close()
-                if "in use" not in str(error):
-                    raise
                 if time.monotonic() > deadline:
-                    number = re.search(r"process (\d+)", str(error))
+                    number = f" ({error.holder})" if error.holder else ""
                     raise UserError(
-                        f"{folder} is being {verb} by another process{f' ({number[1]})' if number else ''}: "
+                        f"{folder} is being {verb} by another process{number}: "
                         f"wait until it has finished, or use another cache with --work FOLDER"
                     ) from None
                 time.sleep(random.uniform(0.02, 0.1))

@@ -11,7 +11,8 @@
 docs/duplicates_and_groups.md has the measurements that the two thresholds were chosen from.
 
 ``data/cache/<dataset>/`` holds ``hashes.npy`` (rows, 3; uint64), ``thumbnails.npy`` (rows, 3, 64, 64; uint8),
-both in the order of ``index.csv``, and ``duplicates.csv`` (`COLUMNS`), each with the manifest of its step.
+both in the order of ``index.csv``, and ``duplicates.csv`` (`lib.data.duplicate_pairs`), each with the
+manifest of its step.
 """
 
 import copy
@@ -23,12 +24,12 @@ import pandas as pd
 
 from lib import files, parallel
 from lib.console import Progress, info, warn
-from lib.data import opencv, perceptual_hash
+from lib.data import duplicate_pairs, opencv, perceptual_hash
 from lib.data.cache import ShardedArray
+from lib.data.duplicate_pairs import COLUMNS
 from lib.data.perceptual_hash import BITS, CHANNELS, HASHED_SIZE, ORIENTATIONS, SIZE
 from lib.data.sample_index import SampleIndex
 from lib.run import Run
-from lib.stage_files import COUNT
 from lib.steps import Step
 
 MAX_DISTANCE = 60  # bits of the three hashes together
@@ -36,15 +37,16 @@ MIN_CORRELATION = 0.75
 BLOCK, COLUMN_BLOCK = 2048, 512  # rows and columns of a block of the matrix product, which is 4 MB
 CANDIDATES_PER_TASK = 2000
 CANDIDATES_PER_IMAGE = 20  # on average; with more, verification would take longer than everything else
-DISTANCE_COLUMNS = tuple(f"distance_{channel}" for channel in CHANNELS)
-COLUMNS = ("a", "b", *DISTANCE_COLUMNS, "correlation", "kind")
 
 
 def find_in_dataset(run: Run, index: SampleIndex) -> pd.DataFrame:
     """Find all duplicates among a run's images, by the largest of the cached arrays; see `find`."""
     size = max(run.config.data.sizes)
     arrays = {name: ShardedArray(run.array(name, size), ids) for name, ids in index.ids.items()}
-    return find(arrays, index.ids, run.cache, run.workers, run.force)
+    table = find(arrays, index.ids, run.cache, run.workers, run.force)
+    if counted := duplicate_pairs.describe(table):
+        info(counted)
+    return table
 
 
 def find(
@@ -75,7 +77,7 @@ def find(
     Returns
     -------
     DataFrame
-        As `read` does.
+        As `duplicate_pairs.read` does.
     """
     path = folder / "duplicates.csv"
     settings = {
@@ -95,29 +97,7 @@ def find(
             step.finish()
             count = ", ".join(f"{n:,} {kind}" for kind, n in table["kind"].value_counts(sort=False).items())
             info(f"{len(table):,} pairs of duplicates{f' ({count})' if count else ''} in {path}")
-    return read(path)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read ``duplicates.csv``.
-
-    Returns
-    -------
-    DataFrame
-        A row per pair, in the order of the rows of the two images in the tables; columns
-
-        - a, b: ids; a is the earlier row;
-        - distance_red, distance_green, distance_blue: bits by which the hashes differ, 0 to 64;
-        - correlation: of the thumbnails, second highest of the three channels, at most 1;
-        - kind: the sets of a and b, such as train-test.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or is not such a table.
-    """
-    numbers = dict.fromkeys(DISTANCE_COLUMNS, COUNT) | {"correlation": (-1.0, 1.0)}
-    return files.read_results(path, "00_prepare.py", ("a", "b", "kind"), numbers, may_be_empty=True)
+    return duplicate_pairs.read(path)
 
 
 @dataclass(frozen=True)
@@ -300,7 +280,7 @@ def _images(arrays: dict[str, ShardedArray]) -> dict[str, str]:
 def _table(
     hashes: np.ndarray, candidates: np.ndarray, correlations: np.ndarray, ids: dict[str, list[str]]
 ) -> pd.DataFrame:
-    """Return the candidates that are duplicates, in their best orientation; as `read` does."""
+    """Return the candidates that are duplicates, in their best orientation, as `find` does."""
     order = np.lexsort((-correlations, candidates[:, 1], candidates[:, 0]))
     order = order[correlations[order] >= MIN_CORRELATION]
     a, b, orientation, _ = candidates[order].T

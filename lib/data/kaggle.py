@@ -94,11 +94,6 @@ def read_labels(folder: Path) -> tuple[list[str], list[tuple[int, ...]]]:
     return list(table["Id"]), tables.read_targets(path, table["Target"])
 
 
-def read_submission_ids(folder: Path) -> list[str]:
-    """Return the ids of the test set, in the order of ``sample_submission.csv``; raises as `read_labels`."""
-    return list(_read_table(folder / "sample_submission.csv", "Predicted")["Id"])
-
-
 def image_path(folder: Path, subset: str, sample: str, channel: str) -> Path:
     """Return the path of the image of one channel of a sample (`image_files.find`).
 

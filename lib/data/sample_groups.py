@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lib import files, tables
 from lib.console import info, warn
+from lib.data import duplicate_pairs
 from lib.data.sample_index import SampleIndex
 from lib.run import Run
 from lib.stage_files import parse_numbers, rewrite
@@ -70,13 +71,11 @@ def write(run: Run, index: SampleIndex) -> np.ndarray:
     ndarray of shape (N,), int
         Group of every sample: the labelled ones, then those of the test set.
     """
-    from lib.data import duplicates  # with OpenCV, which the reader of the table does without
-
     ids = index.train_ids + index.test_ids
     keys, pairs = {"antibody": antibodies(ids)}, []
     for path in sources(run):
         if path == run.duplicates:
-            table = duplicates.read(path)
+            table = duplicate_pairs.read(path)
             pairs = list(zip(table["a"], table["b"], strict=True))
         elif path != run.solution:
             keys["table"] = read_groups(path)
@@ -164,8 +163,7 @@ def report(table: pd.DataFrame) -> None:
 def read_reasons(path: Path) -> set[str]:
     """Return what links samples in ``sample_groups.csv``; raises as `read_sample_groups`."""
     with files.reading(path, SCRIPT):
-        table = files.read_table(path, rewrite(SCRIPT), ("id", "group", "reason"))
-        return {word for text in table["reason"].unique() for word in text.split()}
+        return {word for text in _read(path)["reason"].unique() for word in text.split()}
 
 
 def read_sample_groups(path: Path, ids: list[str]) -> np.ndarray:
@@ -187,7 +185,11 @@ def read_sample_groups(path: Path, ids: list[str]) -> np.ndarray:
         If the file is missing or damaged, or does not list these samples.
     """
     with files.reading(path, SCRIPT):
-        table = files.read_table(path, rewrite(SCRIPT), ("id", "group", "reason"))
+        table = _read(path)
         if table["id"].tolist()[: len(ids)] != ids:
             raise ValueError("its ids are not those of index.csv in their order")
         return parse_numbers(table["group"], 0, len(table) - 1).to_numpy(int)[: len(ids)]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return files.read_table(path, rewrite(SCRIPT), ("id", "group", "reason"))

@@ -15,7 +15,7 @@ CONSERVATIVE, FREQUENT = 1.0, 0.25  # pseudo-observations: for any classes, for 
 BLOCK = 4096  # groups that are weighted at once, so that memory does not grow with their number
 
 
-def frequent_classes(frequency_C: np.ndarray, group_N: np.ndarray) -> np.ndarray:
+def enough_positives(frequency_C: np.ndarray, group_N: np.ndarray) -> np.ndarray:
     """Return which classes are expected to have enough positives for the narrower interval.
 
     Parameters
@@ -51,7 +51,7 @@ def macro_f1_interval(
     group_N : ndarray of shape (N,), int, or None
         Group of every sample; samples of a group are not independent of each other. Default: one group each.
     pseudo_observations : float
-        `CONSERVATIVE`, or `FREQUENT` where the columns are `frequent_classes`.
+        `CONSERVATIVE`, or `FREQUENT` where the columns are those of `enough_positives`.
     weight_N : ndarray of shape (N,), float, or None
         Weight of every sample, with a mean of 1. Default: 1.
     draws : int

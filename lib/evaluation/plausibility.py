@@ -28,8 +28,9 @@ def check_training(truth_NC: np.ndarray, classes: list[int]) -> list[str]:
         found.append(f"only {len(truth_NC):,} training samples, expected at least {MIN_SAMPLES}")
     rare = [label for label in classes if truth_NC[:, label].sum() < MIN_CLASS_SAMPLES]
     if rare:
+        have = "has" if len(rare) == 1 else "have"
         found.append(
-            f"{len(rare)} of {len(classes)} classes have fewer than {MIN_CLASS_SAMPLES} training samples: "
+            f"{len(rare)} of {len(classes)} classes {have} fewer than {MIN_CLASS_SAMPLES} training samples: "
             f"{_names(rare)}"
         )
     return found

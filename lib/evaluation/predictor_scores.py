@@ -14,7 +14,7 @@ from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions, submission, thresholds
 from lib.evaluation.calibration import Calibration
-from lib.evaluation.intervals import FREQUENT, frequent_classes, macro_f1_interval
+from lib.evaluation.intervals import FREQUENT, enough_positives, macro_f1_interval
 from lib.evaluation.metrics import class_scores, guessing_macro_f1, macro_f1
 from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import CLASSES
@@ -146,11 +146,18 @@ class EvaluatedPredictor:
         folded = subset == "validation" and chosen.ndim == 2
         return chosen[self.data.validation_fold_N] if folded else chosen
 
-    def decisions(self, subset: str) -> np.ndarray:
-        """Return decision_NC of a subset, as submitted: `thresholds.final_decisions`."""
+    def decisions(self, subset: str, probabilities_NC: np.ndarray | None = None) -> np.ndarray:
+        """Return decision_NC of a subset, as submitted: `thresholds.final_decisions`.
+
+        Parameters
+        ----------
+        probabilities_NC : ndarray of shape (N, C) or None
+            What is decided on. Default: the predictor's own probabilities.
+        """
         allowed_NC = self.allowed_NC(subset) if self.allowed_NC else None
+        own_NC = self.raw_NC(subset) if probabilities_NC is None else probabilities_NC
         return thresholds.final_decisions(
-            self.raw_NC(subset), self.thresholds(subset), self.settings.max_labels, allowed_NC
+            own_NC, self.thresholds(subset), self.settings.max_labels, allowed_NC
         )
 
 
@@ -216,7 +223,7 @@ def evaluate(
     summary : DataFrame
         A row for each (subset, decision): samples; macro_f1 over the run's classes; macro_f1_present over
         those that occur in the subset; macro_f1_frequent over those expected to be frequent enough in it
-        (`intervals.frequent_classes`), whose number is frequent_classes; macro_f1_weighted over all, in the
+        (`intervals.enough_positives`), whose number is frequent_classes; macro_f1_weighted over all, in the
         test set's mixture of strata (nan if unknown); macro precision and recall; labels per sample; and the
         macro-F1 of guessing with validation's frequencies. low and high, frequent_low ..., weighted_low ...
         are the bounds of 95 % confidence intervals (only of submitted decisions).
@@ -261,7 +268,7 @@ def _score_further(
     """Return the scores over frequent classes and in the test set's mixture, and all intervals."""
     truth_NC, group_N, weight_N = labelled.truth_NC, labelled.group_N, labelled.weight_N
     group_N = np.arange(len(truth_NC)) if group_N is None else group_N
-    is_frequent_C = frequent_classes(frequency_C, group_N)
+    is_frequent_C = enough_positives(frequency_C, group_N)
     frequent = [label for label in classes if is_frequent_C[label]]
     chosen = {"": (classes, {}), "frequent_": (frequent, {"pseudo_observations": FREQUENT})}
     if weight_N is not None:

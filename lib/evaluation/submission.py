@@ -88,16 +88,25 @@ def read_other(path: Path, ids: list[str]) -> np.ndarray:
     """
     expected = "expected a submission with the columns Id,Predicted"
     table = tables.read_table(path, expected, COLUMNS)
-    known = set(ids)
-    unknown = [(line, sample) for line, sample in table["Id"].items() if sample not in known]
-    if unknown:
-        line, sample = unknown[0]
-        raise UserError(
-            f"{path}, line {line}: Id {quote(sample)} is not in sample_submission.csv, like {len(unknown):,} "
-            f"of its {len(table):,} ids: expected a submission for the same samples"
-        )
+    require_known(path, table["Id"], ids, "expected a submission for the same samples")
     chosen = _select(path, table, ids)
     return target_matrix(tables.read_targets(path, chosen["Predicted"], allow_empty=True))
+
+
+def require_known(path: Path, column: pd.Series, ids: list[str], expected: str) -> None:
+    """Raise a `UserError` if a column of ids contains others than those of the test samples.
+
+    Parameters
+    ----------
+    expected : str
+        Ends the message.
+    """
+    unknown = column[~column.isin(ids)]
+    if len(unknown):
+        raise UserError(
+            f"{path}, line {unknown.index[0]}: Id {quote(unknown.iloc[0])} is not in sample_submission.csv, "
+            f"like {len(unknown):,} of its {len(column):,} ids: {expected}"
+        )
 
 
 def score(ids: list[str], decision_NC: np.ndarray, solution: Path) -> dict[str, float]:

@@ -86,11 +86,14 @@ class Submission:
         For the test samples.
     scores : dict of float
         Macro-F1 on Public, Private and All test samples; empty where their labels are unknown.
+    known : str
+        Score on test samples with known labels, as a sentence; empty if no table of them was named.
     """
 
     predictor: str
     decision_NC: np.ndarray
     scores: dict[str, float]
+    known: str = ""
 
 
 def write(report: RunReport, submission: Submission) -> None:
@@ -104,6 +107,7 @@ def write(report: RunReport, submission: Submission) -> None:
         report=report,
         submission=submission,
         summary=summary,
+        of_duplicates=report.submitted(report.predictor(submission.predictor)).describe(),
         notes=score_notes.notes(
             report, predictor_scores.read_summary(run.evaluation("predictors")), submission.predictor
         ),

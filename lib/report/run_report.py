@@ -10,9 +10,20 @@ import pandas as pd
 from lib import files
 from lib.config import Threshold
 from lib.console import info, warn
+from lib.data import duplicate_pairs
 from lib.data.run_data import RunData
-from lib.evaluation import confusion, plausibility, predictions, predictor_scores, submission, thresholds
+from lib.errors import UserError
+from lib.evaluation import (
+    confusion,
+    duplicate_decisions,
+    plausibility,
+    predictions,
+    predictor_scores,
+    submission,
+    thresholds,
+)
 from lib.evaluation.calibration import reliability_by_class
+from lib.evaluation.duplicate_decisions import SubmittedDecisions
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
 from lib.hierarchy import evaluation as hierarchy_evaluation
@@ -87,10 +98,14 @@ class RunReport:
         """Return the files that decisions depend on besides the predictor's own."""
         external = self.settings.frequencies not in ("training", "estimated")
         paths = [Path(self.settings.frequencies)] if external else []
-        paths += [Path(self.run.config.split.strata)] if self.run.config.split.strata else []
         if self.settings.consistent:
             paths += [self.hierarchy.routing_table(subset) for subset in subsets]
         return paths
+
+    @property
+    def strata(self) -> list[Path]:
+        """The table of strata, which scores and thresholds depend on; none where the settings name none."""
+        return [Path(self.run.config.split.strata)] if self.run.config.split.strata else []
 
     def evaluate(self, name: str) -> bool:
         """Choose a predictor's thresholds, score it and draw the scores, unless that is up to date.
@@ -101,7 +116,7 @@ class RunReport:
             Whether it was evaluated now.
         """
         run, one = self.run, self.predictor(name)
-        extra = self.decision_inputs(self.data.predicted_subsets)
+        extra = self.decision_inputs(self.data.predicted_subsets) + self.strata
         return run.once(
             f"04_threshold {name}",
             lambda _step: self._evaluate(one),
@@ -144,7 +159,7 @@ class RunReport:
             lambda _step: self._compare(names),
             settings=["threshold"],
             inputs=files.fingerprints(
-                *summaries, *self.decision_inputs(self.data.predicted_subsets), *stage_1
+                *summaries, *self.decision_inputs(self.data.predicted_subsets), *self.strata, *stage_1
             ),
             outputs=[run.evaluation("predictors"), run.evaluation("confusions"), *map(run.figure, figure)],
             rebuild=True,
@@ -225,17 +240,40 @@ class RunReport:
         done = run.once(
             "05_submit",
             lambda _step: self._submit(one),
-            settings=["threshold"],
-            inputs=files.fingerprints(run.index, table, thresholds_json, *self.decision_inputs(["test"])),
+            settings=["threshold", "submit"],
+            inputs=files.fingerprints(
+                run.index, table, thresholds_json, *self.decision_inputs(["test"]), *self._duplicates()
+            ),
             outputs=[run.submission, run.figure("submission")],
             rebuild=thresholds_json.name not in made_by,
-            verify=lambda: one.decisions("test"),
+            verify=lambda: self.submitted(one),
         )
         if not done:
             info(f"{run.submission} is up to date")
         decision_NC = submission.check(run.submission, ids)
+        if described := self.submitted(one).describe():
+            (warn if run.config.submit.duplicates == "label" else info)(described)
         self._warn_if_implausible(str(run.submission), decision_NC)
         return decision_NC
+
+    def submitted(self, one: EvaluatedPredictor) -> SubmittedDecisions:
+        """Return a predictor's decisions for the test samples, as ``submit.duplicates`` sets them."""
+        how, tables = self.run.config.submit.duplicates, self._duplicates()
+        if not tables:
+            return SubmittedDecisions(one.decisions("test"))
+        return duplicate_decisions.decide(one, how, duplicate_pairs.read(*tables))
+
+    def _duplicates(self) -> list[Path]:
+        """Return the table of duplicates if the submission depends on it; a `UserError` if it is missing."""
+        how, path = self.run.config.submit.duplicates, self.run.duplicates
+        if how == "network":
+            return []
+        if not path.exists():
+            raise UserError(
+                f"submit.duplicates={how} needs {path}, which stage 00 makes from the images: run `python "
+                f"00_prepare.py` first (without --labels-only), or set submit.duplicates=network"
+            )
+        return [path]
 
     def _warn_if_implausible(self, source: str, decision_NC: np.ndarray) -> None:
         max_labels = self.settings.max_labels
@@ -245,7 +283,7 @@ class RunReport:
 
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data
-        decision_NC = one.decisions("test")
+        decision_NC = self.submitted(one).decision_NC
         submission.fill_unusable(decision_NC, data.index, run.bad_images)
         decision_NC = submission.write(run.submission, data.ids("test"), decision_NC)
         shares = submission.class_shares(data.training_NC, decision_NC)

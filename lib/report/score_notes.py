@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import sample_groups
+from lib.data import duplicate_pairs, sample_groups
 from lib.report.run_report import RunReport
 
 
 def notes(report: RunReport, summary: pd.DataFrame, predictor: str) -> list[str]:
-    """Return sentences that belong next to the score of a predictor.
+    """Return sentences that belong next to the score of the predictor that is submitted.
 
     Parameters
     ----------
@@ -20,7 +20,12 @@ def notes(report: RunReport, summary: pd.DataFrame, predictor: str) -> list[str]
     """
     submitted = summary[(summary["predictor"] == predictor) & (summary["decision"] == "submitted")]
     scores = submitted.set_index("subset").to_dict("index")
-    return [*_of_classes(report, scores[report.subset]), *_of_split(report), *_of_siblings(scores)]
+    return [
+        *_of_classes(report, scores[report.subset]),
+        *_of_split(report),
+        *_of_siblings(scores),
+        *_of_duplicates(report),
+    ]
 
 
 def _of_classes(report: RunReport, row: dict[str, Any]) -> list[str]:
@@ -28,9 +33,11 @@ def _of_classes(report: RunReport, row: dict[str, Any]) -> list[str]:
     found, classes = [], len(report.data.classes)
     present = int(report.data.truth_NC(report.subset)[:, report.data.classes].any(axis=0).sum())
     if present < classes:
+        absent = classes - present
+        do, count = ("does", "counts") if absent == 1 else ("do", "count")
         found.append(
-            f"{classes - present} of the {classes} classes do not occur among these samples and count as "
-            f"0; over the {present} that do, macro-F1 is {row['macro_f1_present']:.3f}."
+            f"{absent} of the {classes} classes {do} not occur among these samples and {count} as 0; over "
+            f"the {present} that do, macro-F1 is {row['macro_f1_present']:.3f}."
         )
     if row["frequent_classes"]:
         found.append(
@@ -60,8 +67,9 @@ def _of_split(report: RunReport) -> list[str]:
         trained = np.unique(np.concatenate([fold.train for fold in data.folds]))
         size_G = np.bincount(data.sample_group_N[trained], minlength=data.sample_group_N.max() + 1)
         related = int((size_G[data.sample_group_N[rows]] > np.isin(rows, trained)).sum())
+        have = "has" if related == 1 else "have"
         found.append(
-            f"The split is by sample: {related:,} of these {len(rows):,} samples have a related one among "
+            f"The split is by sample: {related:,} of these {len(rows):,} samples {have} a related one among "
             f"the training samples, which makes the score too high."
         )
     if not reasons & {"antibody", "table"}:
@@ -82,4 +90,16 @@ def _of_siblings(scores: dict[str, dict[str, Any]]) -> list[str]:
         f"On {row['samples']:,} samples that were not trained on but have a related one that was "
         f"(siblings), macro-F1 over the classes that occur is {row['macro_f1_present']:.3f}: what a random "
         f"split would report."
+    ]
+
+
+def _of_duplicates(report: RunReport) -> list[str]:
+    """Return a note on test images that duplicate training images."""
+    path = report.run.duplicates
+    counted = duplicate_pairs.describe(duplicate_pairs.read(path)) if path.exists() else ""
+    if not counted:
+        return []
+    return [
+        f"{counted[0].upper()}{counted[1:]}. They stay among the labelled samples, so that a score on the "
+        f"test set is higher than on new images."
     ]

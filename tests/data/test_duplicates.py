@@ -4,11 +4,9 @@ import itertools
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
-from lib.data import cache, duplicates, perceptual_hash
-from lib.errors import UserError
+from lib.data import cache, duplicate_pairs, duplicates, perceptual_hash
 from tests.conftest import CHANNELS
 from tests.data.test_perceptual_hash import scene
 
@@ -64,13 +62,15 @@ def pairs_of(table):
 def test_pairs_within_and_between_sets_are_found_and_no_others(raw, tmp_path, capsys):
     table = find(raw, tmp_path / "cache")
     assert pairs_of(table) == PAIRS
-    assert tuple(table) == duplicates.COLUMNS
+    assert tuple(table) == duplicate_pairs.COLUMNS
     exact = table.iloc[0]
-    assert exact[list(duplicates.DISTANCE_COLUMNS)].tolist() == [0, 0, 0] and exact["correlation"] > 0.999
-    assert table.iloc[1][list(duplicates.DISTANCE_COLUMNS)].sum() > 0
+    assert (
+        exact[list(duplicate_pairs.DISTANCE_COLUMNS)].tolist() == [0, 0, 0] and exact["correlation"] > 0.999
+    )
+    assert table.iloc[1][list(duplicate_pairs.DISTANCE_COLUMNS)].sum() > 0
     assert (table["correlation"] >= duplicates.MIN_CORRELATION).all()
     assert "5 pairs of duplicates (1 train-train, 3 train-test, 1 test-test)" in capsys.readouterr().out
-    assert duplicates.read(tmp_path / "cache" / "duplicates.csv").equals(table)
+    assert duplicate_pairs.read(tmp_path / "cache" / "duplicates.csv").equals(table)
 
 
 def test_bad_images_are_no_duplicates_of_each_other(raw, tmp_path):
@@ -92,7 +92,7 @@ def test_rotated_and_mirrored_images_are_found_on_request(raw, tmp_path):
     table = find(raw, tmp_path / "cache", orientations=True)
     assert pairs_of(table) == sorted([*PAIRS, ("004", "t3", "train-test")], key=_by_rows)
     turned = table[table["a"] == "004"].iloc[0]
-    assert turned[list(duplicates.DISTANCE_COLUMNS)].sum() <= 3 and turned["correlation"] > 0.99
+    assert turned[list(duplicate_pairs.DISTANCE_COLUMNS)].sum() <= 3 and turned["correlation"] > 0.99
 
 
 def _by_rows(pair):
@@ -161,22 +161,6 @@ def test_hashing_that_is_killed_leaves_no_partial_file(raw, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         find(raw, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").iterdir() if "npy" in path.name]
-
-
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "\0\0", None])
-def test_a_table_that_is_missing_or_damaged_names_the_remedy(tmp_path, content):
-    path = tmp_path / "duplicates.csv"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(UserError, match=r"duplicates\.csv.*00_prepare\.py"):
-        duplicates.read(path)
-
-
-def test_ids_that_look_like_numbers_or_gaps_stay_text(tmp_path):
-    path = tmp_path / "duplicates.csv"
-    row = ["001", "NA", 1, 2, 3, 0.9, "train-test"]
-    pd.DataFrame([row], columns=duplicates.COLUMNS).to_csv(path, index=False)
-    assert duplicates.read(path).iloc[0].tolist() == row
 
 
 # the search

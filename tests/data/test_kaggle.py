@@ -78,10 +78,10 @@ def test_an_id_in_both_tables_is_an_error_with_both_lines(raw):
 def test_labels_and_test_ids_keep_the_files_order(raw):
     ids, targets = kaggle.read_labels(raw)
     assert ids[:2] == ["a00", "a01"] and targets[:2] == [(0, 25), (1,)]
-    assert kaggle.read_submission_ids(raw) == [f"t{row:02d}" for row in range(5)]
+    assert kaggle.read_tables(raw).test_ids == [f"t{row:02d}" for row in range(5)]
     (raw / "sample_submission.csv").unlink()
     with pytest.raises(UserError, match=r"sample_submission.csv is missing"):
-        kaggle.read_submission_ids(raw)
+        kaggle.read_tables(raw)
 
 
 def test_channels_are_in_the_order_red_green_blue_yellow(tmp_path):

@@ -87,8 +87,8 @@ def test_a_lower_level_gives_a_narrower_interval_around_the_score():
 
 def test_frequent_classes_are_expected_to_have_five_positives_in_independent_groups():
     frequency_C = np.array([0.5, 0.05, 0.049, 0.01])
-    assert intervals.frequent_classes(frequency_C, np.arange(100)).tolist() == [True, True, False, False]
-    assert intervals.frequent_classes(frequency_C, np.arange(100) // 10).tolist() == [
+    assert intervals.enough_positives(frequency_C, np.arange(100)).tolist() == [True, True, False, False]
+    assert intervals.enough_positives(frequency_C, np.arange(100) // 10).tolist() == [
         True,
         False,
         False,

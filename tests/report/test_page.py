@@ -135,7 +135,7 @@ def test_the_score_comes_first_with_data_predictor_and_interval(finished, shown)
     ):
         assert piece in head, piece
     scores = submitted(finished).scores
-    assert f"{scores['All']:.3f} macro-F1 of submission.csv on the 12 simulated test samples" in head
+    assert f"{scores['All']:.3f} macro-F1 of submission.csv on the 12 test samples, simulated cells" in head
     assert f"public {scores['Public']:.3f}, private {scores['Private']:.3f}" in head
     labels = pd.read_csv(finished.submission)["Predicted"].str.split().str.len().mean()
     assert f"12 rows, {labels:.2f} labels per row" in head

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from lib import files
 from lib.errors import UserError
-from lib.evaluation import confusion, predictions, predictor_scores, thresholds
+from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import Calibration, reliability_by_class
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.predictions import LabelledPredictions, Predictor
@@ -17,7 +17,9 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.report import own_images_page, run_report
+from lib.run import Run
 from tests.conftest import call
+from tests.data.test_duplicate_pairs import table_of
 from tests.report.conftest import LABELS, report_of, restart, start
 
 PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
@@ -237,6 +239,22 @@ def test_another_way_to_choose_thresholds_is_another_run(finished):
         report_of(changed).evaluate("baseline")
 
 
+def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
+    report, path = report_of(copied), tmp_path / "sides.csv"
+    ids = report.data.index.train_ids + report.data.index.test_ids
+    rows = [f"{sample},{2048 + 1024 * (row % 3 == 0)}" for row, sample in enumerate(ids)]
+    path.write_text("\n".join(["id,side", *rows]))
+    options = restart(copied, f"split.strata={path}")
+    call("00_prepare", *options)
+    with pytest.raises(UserError, match=r"different sides.csv.*--force"):
+        call("04_threshold", *options)
+    call("04_threshold", *options, "--force")
+    assert read(copied, "baseline_summary")["macro_f1_weighted"].notna().all()
+    capsys.readouterr()
+    call("05_submit", *options, "--no-report")
+    assert "submission.csv is up to date" in capsys.readouterr().out
+
+
 def test_frequencies_are_those_of_training_or_of_a_table(finished, tmp_path):
     report = report_of(finished)
     assert np.array_equal(report.frequency_C, report.data.truth_NC("train").mean(axis=0))
@@ -284,6 +302,57 @@ def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
         assert Predictor.read(copied.predictor(name)).kind == "external"
         with pytest.raises(UserError, match=rf"{name}.*external.*{name}.csv.*--predictor"):
             own_images_page.predict(SimpleNamespace(run=copied), name)
+
+
+# duplicates
+
+
+def submit_with(run, how, monkeypatch, *options):
+    """Call stage 05 with ``submit.duplicates`` and this table: a01 = t02, and t00 = t01."""
+    path = run.folder.parent / "duplicates.csv"
+    table_of(("a01", "t02", "train-test"), ("t00", "t01", "test-test")).to_csv(path, index=False)
+    monkeypatch.setattr(Run, "duplicates", property(lambda _run: path))
+    call("05_submit", *restart(run), *options, "--set", f"submit.duplicates={how}")
+    return submission.check(run.submission, report_of(run).data.ids("test"))
+
+
+def test_labels_of_training_duplicates_are_submitted_only_on_request_and_called_a_leak(
+    copied, monkeypatch, capsys
+):
+    report = report_of(copied)
+    own_NC = submission.check(copied.submission, report.data.ids("test"))
+    with pytest.raises(UserError, match=r"submit.duplicates=network, not label.*--run.*--force"):
+        submit_with(copied, "label", monkeypatch)
+    leaked_NC = submit_with(copied, "label", monkeypatch, "--force")
+    assert np.array_equal(leaked_NC[2], report.data.index.truth_NC[1])
+    assert np.array_equal(np.delete(leaked_NC, 2, axis=0), np.delete(own_NC, 2, axis=0))
+    assert "leak" in capsys.readouterr().err
+    text = copied.report.read_text()
+    assert "Leak." in text and "1 of 12 rows" in text and "with a duplicate in the test set: 1" in text
+
+
+def test_duplicates_within_the_test_set_share_their_decision(copied, monkeypatch):
+    averaged_NC = submit_with(copied, "average", monkeypatch, "--force", "--no-report")
+    report, name = report_of(copied), predictor_scores.best_predictor(copied.folder)
+    ids = report.data.ids("test")
+    raw_NC = probabilities(copied, name, "test", ids)
+    raw_NC[:2] = raw_NC[:2].mean(axis=0)
+    expected_NC = thresholds.final_decisions(raw_NC, thresholds.load(copied.thresholds(name), "test", 1), 0)
+    assert np.array_equal(averaged_NC, expected_NC) and np.array_equal(averaged_NC[0], averaged_NC[1])
+
+
+def test_without_a_table_of_duplicates_the_remedy_is_named(copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "duplicates", property(lambda _run: tmp_path / "none.csv"))
+    with pytest.raises(UserError, match=r"none.csv.*00_prepare.py.*submit.duplicates=network"):
+        call("05_submit", *restart(copied, "submit.duplicates=average"), "--force", "--no-report")
+    call("05_submit", *restart(copied), "--no-report")
+
+
+def test_known_test_labels_are_scored_and_reported(copied, tmp_path, capsys):
+    (tmp_path / "answers.csv").write_text("Id,Target\nt03,0\nt05,2 25\n")
+    call("05_submit", *restart(copied), "--known-labels", tmp_path / "answers.csv")
+    expected = "in answers.csv: 2 of 12,"
+    assert expected in capsys.readouterr().out and expected in copied.report.read_text()
 
 
 # what is implausible

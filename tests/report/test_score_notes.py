@@ -12,6 +12,7 @@ from lib.data import sample_groups
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
 from lib.report import score_notes
+from tests.data.test_duplicate_pairs import table_of
 
 IDS = [f"s{row}" for row in range(8)]
 SUBSETS = {"train": [0, 1, 2], "validation": [3, 4], "holdout": [5, 6], "siblings": [7]}
@@ -34,7 +35,9 @@ def report_of(tmp_path, by="group", **keys):
     folds = (Fold(None, subsets["train"], subsets["validation"]),)
     data = RunData(index, subsets, folds, [0, 1, 2, 3], {}, table["group"].to_numpy())
     run = SimpleNamespace(
-        sample_groups=tmp_path / "sample_groups.csv", config=SimpleNamespace(split=Split(by=by))
+        sample_groups=tmp_path / "sample_groups.csv",
+        duplicates=tmp_path / "duplicates.csv",
+        config=SimpleNamespace(split=Split(by=by)),
     )
     return SimpleNamespace(data=data, run=run, subset="holdout")
 
@@ -61,13 +64,30 @@ def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_sibli
 
 def test_a_split_by_sample_counts_the_samples_with_a_related_one_in_train(tmp_path):
     text = notes(report_of(tmp_path, by="sample", table={"s0": "1", "s5": "1", "s3": "2", "s6": "2"}))
-    assert "1 of these 2 samples have a related one among the training samples" in text
+    assert "1 of these 2 samples has a related one among the training samples" in text
 
 
 @pytest.mark.parametrize("links", [{}, {"duplicate": {"s0": "1", "s1": "1"}}])
 def test_unknown_antibodies_are_pointed_out(tmp_path, links):
     text = notes(report_of(tmp_path, **links))
     assert "antibody is unknown" in text and "data.groups=FILE" in text and "0.1 to 0.17 lower" in text
+
+
+def test_training_images_that_duplicate_test_images_are_counted(tmp_path):
+    assert "duplicate in the test set" not in notes(report_of(tmp_path))
+    pairs = table_of(("s0", "t0", "train-test"), ("s1", "t0", "train-test"), ("s1", "s2", "train-train"))
+    pairs.to_csv(tmp_path / "duplicates.csv", index=False)
+    text = notes(report_of(tmp_path))
+    assert (
+        "Training images with a duplicate in the test set: 2 (test images with one in the training set: 1)"
+        in text
+    )
+
+
+def test_one_class_is_not_several(tmp_path):
+    report = report_of(tmp_path)
+    report.data = replace(report.data, classes=[0, 1, 2])
+    assert "1 of the 3 classes does not occur among these samples and counts as 0" in notes(report)
 
 
 def test_without_absent_classes_nothing_is_said_of_them(tmp_path):
