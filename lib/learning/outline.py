@@ -85,7 +85,8 @@ def _describe(name: str, module: nn.Module) -> str:
             return f"dropout {module.p:g}, in training"
         case FeatureScaler():
             weights = [f"{weight:g}" for weight in module.weight.tolist()]
-            listed = " ".join(weights) if len(weights) <= LISTED else "their weights"
+            ends = f"weights from {module.weight.min():g} to {module.weight.max():g}"
+            listed = " ".join(weights) if len(weights) <= LISTED else ends
             return f"{SCALED[module.scaling]}, times {listed}"
         case nn.Sequential() if len({type(child) for child in module}) == 1:
             return f"{name}: {len(module)} x {type(module[0]).__name__}"

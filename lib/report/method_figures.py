@@ -11,16 +11,15 @@ STEPS = 50  # per epoch, of a schedule that is drawn
 
 
 def draw(report: RunReport) -> None:
-    """Draw the schedules of the networks of stage 02, and those networks that take features.
+    """Draw the schedules of the networks that stage 02 has trained, and those networks that take features.
 
-    These are figures 4 and 5 of Liu et al. 2018. Each is drawn once.
+    These are figures 4 and 5 of Liu et al. 2018. What is up to date is not drawn again.
     """
     run = report.run
-    networks = {name: run.config.for_network(name) for name in run.config.networks}
+    trained = {name: run.config.for_network(name) for name in run.config.networks if run.checkpoints(name)}
     schedules: dict[str, list[str]] = {}
-    for name, config in networks.items():
-        if config.is_network:
-            schedules.setdefault(json.dumps(_schedule(config.training)), []).append(name)
+    for name, config in trained.items():
+        schedules.setdefault(json.dumps(_schedule(config.training)), []).append(name)
     if schedules:
         run.once(
             "05_submit schedules",
@@ -29,13 +28,12 @@ def draw(report: RunReport) -> None:
             outputs=[run.figure("schedules")],
             rebuild=True,
         )
-    for name, config in networks.items():
-        checkpoints = run.checkpoints(name)
-        if config.is_network and config.uses_features and checkpoints:
+    for name, config in trained.items():
+        if config.uses_features:
             run.once(
                 f"05_submit network {name}",
                 lambda _step, name=name: _draw_network(report, name),
-                inputs=files.fingerprints(checkpoints[0] / "model.json"),
+                inputs=files.fingerprints(run.checkpoints(name)[0] / "model.json"),
                 outputs=[run.figure(f"network_{name}")],
                 rebuild=True,
             )

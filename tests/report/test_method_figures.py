@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from lib import files
 from lib.figures import epochs, network
 from lib.learning.network_spec import NetworkSpec
 from lib.report import method_figures
@@ -27,14 +28,20 @@ def with_networks(run, networks):
     return replace(report_of(run), run=replace(run, config=replace(run.config, networks=networks)))
 
 
-def test_networks_of_one_schedule_share_a_panel(copied, drawn):
-    for name in ("schedules", "network_baseline"):
-        copied.figure(name).unlink(missing_ok=True)
+def train(run, *names):
+    """Let networks appear to be trained."""
+    for name in names:
+        files.write_bytes(run.network(name) / "weights.safetensors", b"")
+
+
+def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
+    train(copied, "short", "same", "long")
     networks = {
         "short": ("training.epochs=2",),
         "same": ("training.epochs=2", "network.channels=RGB"),
         "long": ("training.epochs=4", "training.schedule=cosine"),
         "trees": ("network.kind=trees", "network.features=ten"),
+        "untrained": (),
     }
     method_figures.draw(with_networks(copied, networks))
     assert list(drawn) == ["schedules"], "no network takes features"
@@ -45,6 +52,7 @@ def test_networks_of_one_schedule_share_a_panel(copied, drawn):
 
 
 def test_figures_are_drawn_once_and_again_when_the_schedule_changes(copied, drawn):
+    train(copied, "one")
     method_figures.draw(with_networks(copied, {"one": ()}))
     drawn.clear()
     method_figures.draw(with_networks(copied, {"one": ()}))
