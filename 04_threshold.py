@@ -6,8 +6,8 @@ Writes  outputs/<run>/thresholds/<predictor>.json, evaluation/<predictor>_{class
         and {predictors,confusions}.csv, figures/{f1,scores}_<predictor>.png and
         {predictors,reliability,confusions}.png; with --add, --merge or an ensemble
         predictions/<predictor>/; with a hierarchy evaluation/{groups,within_groups}.csv and
-        figures/{groups,within_groups,advantages}.png; for a paper's preset evaluation/table_1.csv or
-        averages.csv
+        figures/{groups,within_groups,advantages}.png; for a paper's preset evaluation/table_1.csv,
+        section_6_3.csv and figures/macro_f1_over_epochs.png, or evaluation/averages.csv
 Run     python 04_threshold.py --preset demo
 """
 

@@ -1,8 +1,8 @@
 """Stage 05: decide for the test samples, write Kaggle's file and the report.
 
 Reads   outputs/<run>/predictions/<predictor>/test.npz, thresholds/<predictor>.json
-Writes  outputs/<run>/submission.csv, figures/submission.png, examples/, report.html; with --compare
-        evaluation/comparison.csv
+Writes  outputs/<run>/submission.csv, figures/{submission,schedules,network_<network>}.png, examples/,
+        report.html; with --compare evaluation/comparison.csv
 Run     python 05_submit.py --preset demo
 """
 
@@ -44,9 +44,10 @@ def main(argv: list[str] | None = None) -> str:
         if run.options.compare:
             compare(report, predictor, decision_NC)
         if not run.options.no_report:
-            from lib.report import example_images, page
+            from lib.report import example_images, method_figures, page
 
             example_images.draw_examples(report, predictor)
+            method_figures.draw(report)
             page.write(report, page.Submission(predictor, decision_NC, scores, known))
         message = run.options.message or f"{run.folder.name}, {predictor}"
         if run.options.upload:

@@ -149,8 +149,11 @@ class Network(Section):
         ("timm", "zero", "copy"),
     )
     dropout: float = setting(0.0, "dropout rate before the last layer", low=0, high=0.95)
-    features: str = setting(
-        "none", "features of stage 01 to concatenate with the pooled representation", ("none", "ten", "all")
+    features: str = setting("none", "features of stage 01 that the network takes", ("none", "ten", "all"))
+    fusion: str = setting(
+        "pooled",
+        "what features are concatenated with: the pooled representation, or the backbone's 28 logits (Liu)",
+        ("pooled", "logits"),
     )
     feature_scaling: str = setting(
         "minmax", "of features: to [0, 1], or standardised; fitted on training rows", ("minmax", "standard")

@@ -106,16 +106,17 @@ FOURTH_CHANNEL = replace(
     },
 )
 RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "training.epochs=50")
+WITH_TEN = (*RGB_512, "network.features=ten")
 LIU = Config(
     name="liu",
-    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, the rows of table 1 and the networks of section 6.3",
-    cost="54 GB of arrays; about 10 hours on a T4 and 6 core-hours of features (estimated)",
+    purpose="Kaggle's images: Liu, Zhang, Zhou 2018, every network, table and figure, and its future work",
+    cost="54 GB of arrays; about 27 hours on a T4 and 6 core-hours of features (estimated)",
     score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2, by="sample"),
-    features=Features(denoise="paper"),
-    threshold=Threshold(method="f1"),
-    network=Network(architecture="resnet34", pretrained=True, fourth_channel="copy"),
+    features=Features(denoise="paper", columns="all"),
+    threshold=Threshold(method="frequency", frequencies="estimated"),
+    network=Network(architecture="resnet34.tv_in1k", pretrained=True, fourth_channel="copy", fusion="logits"),
     training=Training(
         size=224,
         epochs=40,
@@ -127,11 +128,21 @@ LIU = Config(
     ),
     networks={
         "zero_20": ("network.fourth_channel=zero", "training.epochs=20"),
+        "zero_20_resnet50": (
+            "network.fourth_channel=zero",
+            "training.epochs=20",
+            "network.architecture=resnet50.tv_in1k",
+        ),
         "zero": ("network.fourth_channel=zero",),
         "copied": ("training.tta=true",),
         "copied_dropout": ("network.dropout=0.5",),
         "rgb_512": RGB_512,
-        "rgb_512_with_ten": (*RGB_512, "network.features=ten"),
+        "rgb_512_with_ten": WITH_TEN,
+        # their future work (6.3.1); external images are not among it yet
+        "rgb_512_weight_decay": (*RGB_512, "training.weight_decay=0.01"),
+        "rgb_512_with_ten_scaled": (*WITH_TEN, "network.feature_factor=10"),
+        "rgb_512_with_all": (*RGB_512, "network.features=all"),
+        "rgb_512_with_ten_pooled": (*WITH_TEN, "network.fusion=pooled"),  # ours
     },
 )
 STUDY = Hierarchy(train="all", stage_1="both", other="both")

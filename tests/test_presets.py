@@ -8,7 +8,7 @@ from lib import presets
 from lib.config import Config
 from lib.errors import UserError
 from lib.presets import PRESETS
-from lib.report import paper_tables
+from lib.report import liu_tables
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -70,24 +70,54 @@ def test_hoogenbooms_choices_are_his_preset():
 
 
 def test_lius_networks_at_512_px_have_no_yellow():
-    alone, fused = (PRESETS["liu"].for_network(name) for name in ("rgb_512", "rgb_512_with_ten"))
-    for chosen in (alone, fused):
+    liu = PRESETS["liu"]
+    networks = {name: liu.for_network(name) for name in liu.networks if name.startswith("rgb_512")}
+    for chosen in networks.values():
         assert chosen.network.channels == "RGB" and chosen.training.size == 512
         assert chosen.training.epochs == 50 and chosen.network.dropout == 0.5
-    assert not alone.uses_features and fused.uses_features and fused.features.denoise == "paper"
+        assert chosen.features.denoise == "paper"
+    assert not networks["rgb_512"].uses_features
+    ten = networks["rgb_512_with_ten"].network
+    assert (ten.features, ten.fusion, ten.feature_factor, ten.feature_weights) == (
+        "ten",
+        "logits",
+        1,
+        "paper",
+    )
+    # their future work, and our form of the fusion, one change each
+    decay = networks["rgb_512_weight_decay"]
+    assert decay.training.weight_decay > 0 == networks["rgb_512"].training.weight_decay
+    assert decay.network == networks["rgb_512"].network
+    for name, change in {
+        "rgb_512_with_ten_scaled": {"feature_factor": 10.0},
+        "rgb_512_with_all": {"features": "all"},
+        "rgb_512_with_ten_pooled": {"fusion": "pooled"},
+    }.items():
+        assert networks[name].network == dataclasses.replace(ten, **change), name
+        assert networks[name].training == networks["rgb_512_with_ten"].training
 
 
-def test_the_rows_of_lius_table_are_the_networks_of_the_preset():
+def test_lius_thresholds_are_those_of_the_test_set():
+    threshold = PRESETS["liu"].threshold
+    assert (threshold.method, threshold.frequencies) == ("frequency", "estimated")
+
+
+def test_the_rows_of_lius_tables_are_the_networks_of_the_preset():
     networks = {name: PRESETS["liu"].for_network(name) for name in PRESETS["liu"].networks}
-    predictors = {name: chosen for name, chosen in networks.items()}
-    predictors |= {f"{name}_tta": chosen for name, chosen in networks.items() if chosen.training.tta}
-    assert {row.predictor for row in paper_tables.LIU} == set(predictors)
-    for row in paper_tables.LIU:
-        assert predictors[row.predictor].training.epochs == row.epochs
+    tta = {f"{name}_tta" for name, chosen in networks.items() if chosen.training.tta}
+    rows = {row.predictor for row in liu_tables.TABLE_1} | {row.network for row in liu_tables.SECTION_6_3}
+    assert rows == {*networks, *tta}
+    for row in liu_tables.TABLE_1:
+        if row.epochs:
+            assert networks[row.predictor.removesuffix("_tta")].training.epochs == row.epochs
     first_weights = [networks[name].network.fourth_channel for name in ("zero_20", "zero", "copied")]
     assert first_weights == ["zero", "zero", "copy"]
     assert networks["copied_dropout"].network.dropout == 0.5
+    # torchvision's weights, which they had in 2018
+    architectures = {name: chosen.network.architecture for name, chosen in networks.items()}
+    assert architectures.pop("zero_20_resnet50") == "resnet50.tv_in1k"
+    assert set(architectures.values()) == {"resnet34.tv_in1k"}
     for chosen in networks.values():
         training, network = chosen.training, chosen.network
         assert (training.batch_size, training.learning_rate, training.loss) == (64, 0.01, "bce")
-        assert network.architecture == "resnet34" and network.pretrained
+        assert network.pretrained

@@ -12,7 +12,7 @@ from lib import files
 from lib.config import Threshold
 from lib.data.run_data import RunData
 from lib.errors import UserError
-from lib.evaluation import predictions, submission, thresholds
+from lib.evaluation import predictions, thresholds
 from lib.evaluation.calibration import Calibration
 from lib.evaluation.intervals import FREQUENT, enough_positives, macro_f1_interval
 from lib.evaluation.metrics import class_scores, guessing_macro_f1, macro_f1
@@ -146,8 +146,10 @@ class EvaluatedPredictor:
         folded = subset == "validation" and chosen.ndim == 2
         return chosen[self.data.validation_fold_N] if folded else chosen
 
-    def decisions(self, subset: str, probabilities_NC: np.ndarray | None = None) -> np.ndarray:
-        """Return decision_NC of a subset, as submitted: `thresholds.final_decisions`.
+    def decide(
+        self, subset: str, chosen: np.ndarray, probabilities_NC: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return decision_NC of a subset by way to decide (`decide_all`), with thresholds of `tune`.
 
         Parameters
         ----------
@@ -156,9 +158,11 @@ class EvaluatedPredictor:
         """
         allowed_NC = self.allowed_NC(subset) if self.allowed_NC else None
         own_NC = self.raw_NC(subset) if probabilities_NC is None else probabilities_NC
-        return thresholds.final_decisions(
-            own_NC, self.thresholds(subset), self.settings.max_labels, allowed_NC
-        )
+        return decide_all(own_NC, self.per_sample(subset, chosen), self.settings, allowed_NC)
+
+    def decisions(self, subset: str, probabilities_NC: np.ndarray | None = None) -> np.ndarray:
+        """Return decision_NC of a subset, as submitted; `decide` describes `probabilities_NC`."""
+        return self.decide(subset, self.class_thresholds(subset), probabilities_NC)["submitted"]
 
 
 def evaluation_path(run: Path, predictor: str, table: str) -> Path:
@@ -400,20 +404,3 @@ def select_predictor(run: Path, name: str | None) -> str:
     if name is not None and name not in known:
         raise UserError(f"--predictor {name}: {run.name} has no such predictor; it has {' '.join(known)}")
     return name or best_predictor(run)
-
-
-def test_scores(predictors: list[EvaluatedPredictor], solution: Path) -> dict[tuple[str, str], float]:
-    """Return the macro-F1 on the test samples by predictor and way to decide; empty if labels are unknown.
-
-    Parameters
-    ----------
-    solution : Path
-        As `lib.evaluation.submission.score` takes it.
-    """
-    scores = {}
-    for one in predictors if solution.exists() else ():
-        allowed_NC = one.allowed_NC("test") if one.allowed_NC else None
-        decided = decide_all(one.raw_NC("test"), one.thresholds("test"), one.settings, allowed_NC)
-        for decision, decision_NC in decided.items():
-            scores[one.name, decision] = submission.score(one.data.ids("test"), decision_NC, solution)["All"]
-    return scores

@@ -70,7 +70,8 @@ class Fusion(nn.Module):
     Parameters
     ----------
     representation : int
-        Width of the backbone's representation.
+        Width of the backbone's representation: the output of its last fully connected layer (Liu et al.
+        2018), or what that layer would receive.
     scaler : FeatureScaler
     outputs : int
     width : int

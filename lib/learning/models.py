@@ -17,6 +17,7 @@ from lib import files
 from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
+from lib.labels import CLASSES
 from lib.learning import backbones
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
@@ -33,8 +34,8 @@ class Classifier(nn.Module):
     ----------
     spec : NetworkSpec
     backbone : nn.Module
-        Takes (B, K, H, W) float, returns logits (B, O), or the representation (B, R) where the last layer
-        is not its own.
+        Takes (B, K, H, W) float, returns logits (B, O), or the representation (B, R), pooled or its own
+        logits, where the last layer is not its own.
     """
 
     def __init__(self, spec: NetworkSpec, backbone: nn.Module) -> None:
@@ -46,6 +47,7 @@ class Classifier(nn.Module):
         if spec.features:
             outputs = len(spec.outputs) if spec.heads is None else spec.fusion_width
             scaler = FeatureScaler(len(spec.features), spec.feature_scaling)
+            width = len(_backbone_outputs(spec)[0]) or width
             self.fusion = Fusion(width, scaler, outputs, spec.fusion_width, spec.dropout)
             width = outputs
         if spec.heads is not None:
@@ -216,8 +218,14 @@ def start_from(model: Classifier, folder: Path) -> None:
 
 
 def _backbone_outputs(spec: NetworkSpec) -> tuple[list[str], float]:
-    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it."""
-    return (spec.outputs, spec.dropout) if spec.has_own_last_layer else ([], 0.0)
+    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it.
+
+    Those that are only a representation to a fusion are Kaggle's classes, whatever the network's outputs:
+    Liu et al. 2018, section 5.2. Networks of different outputs can start from each other.
+    """
+    if spec.has_own_last_layer:
+        return spec.outputs, spec.dropout
+    return list(CLASSES) if spec.features and spec.fusion == "logits" else [], 0.0
 
 
 def count_parameters(model: nn.Module) -> int:

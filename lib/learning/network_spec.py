@@ -20,6 +20,7 @@ LIKE_SETTINGS = (
     "precision",
     "dropout",
     "feature_scaling",
+    "fusion",
     "fusion_width",
 )
 
@@ -52,6 +53,8 @@ class NetworkSpec:
         Biological features that it takes, in order.
     feature_scaling : str
         As the setting ``network.feature_scaling``.
+    fusion : str
+        As the setting ``network.fusion``.
     fusion_width : int
         As the setting ``network.fusion_width``.
     heads : list of list of int, or None
@@ -71,6 +74,7 @@ class NetworkSpec:
     dropout: float = 0.0
     features: list[str] = field(default_factory=list)
     feature_scaling: str = "minmax"
+    fusion: str = "pooled"
     fusion_width: int = 256
     heads: list[list[int]] | None = None
     initial_weights: dict[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
+import pandas as pd
 import torch
 from torch.optim import lr_scheduler
 
@@ -90,6 +91,29 @@ class Schedule:
         """Advance to the position of another schedule with the same settings."""
         while self.position < position:
             self.advance()
+
+
+def curve(settings: Training, steps: int) -> pd.DataFrame:
+    """Return the learning rate of every step of a training without early stopping.
+
+    Parameters
+    ----------
+    settings : Training
+    steps : int
+        Steps per epoch.
+
+    Returns
+    -------
+    DataFrame
+        A row per step: epoch (epochs since the start, in the middle of the step) and learning_rate.
+    """
+    schedule, rows = Schedule(settings, steps), []
+    for step in range(settings.epochs * steps):
+        rows.append(
+            {"epoch": (step + 0.5) / steps, "learning_rate": settings.learning_rate * schedule.factor}
+        )
+        schedule.advance()
+    return pd.DataFrame(rows)
 
 
 @dataclass

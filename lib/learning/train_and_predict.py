@@ -115,6 +115,7 @@ def describe(task: Task, features: list[str]) -> NetworkSpec:
         dropout=network.dropout,
         features=features,
         feature_scaling=network.feature_scaling,
+        fusion=network.fusion,
         fusion_width=network.fusion_width,
         heads=None if task.heads is None else [list(head) for head in task.heads],
     )

@@ -61,7 +61,10 @@ FIGURES = {
     ),
     "training": (
         Figure("training_*", ""),
+        Figure("macro_f1_over_epochs", "Macro-F1 over the epochs, and its highest value on validation."),
+        Figure("schedules", "Learning rate of every step, without what early stopping changes."),
         Figure("learning_rates_*", "Loss over a growing learning rate, and the suggested rate."),
+        Figure("network_*", "Layers of a network that takes biological features."),
     ),
     "hierarchy": (
         Figure("groups", "Stage 1: precision, recall and F1 of each location group."),

@@ -246,23 +246,20 @@ def test_the_three_ways_to_decide():
     }
 
 
-def test_test_samples_are_scored_as_they_are_submitted(tmp_path, random_data):
+def test_a_predictor_decides_with_any_thresholds_and_as_submitted_with_its_own(tmp_path, random_data):
     write_tables(tmp_path, random_data)
     one = predictor(tmp_path, random_data)
-    files.write_json(one.thresholds_path, thresholds.as_table(one.tune()))
-    solution = tmp_path / "solution.csv"
-    assert predictor_scores.test_scores([one], solution) == {}, "the labels are unknown"
-    ids, allowed_NC = random_data.ids("test"), np.zeros((40, 28), bool)
+    chosen = one.tune()
+    files.write_json(one.thresholds_path, thresholds.as_table(chosen))
+    allowed_NC = np.zeros((40, 28), bool)
     allowed_NC[:, 3] = True
-    usage = ["Public", "Private"] * 20
-    pd.DataFrame({"Id": ids, "Target": "3", "Usage": usage}).to_csv(solution, index=False)
-    restricted = EvaluatedPredictor(
-        "some", tmp_path, random_data, one.settings, one.frequency_C, lambda _subset: allowed_NC
-    )
-    scores = predictor_scores.test_scores([restricted], solution)
-    assert list(scores) == [("some", way) for way in ("fixed", "tuned", "submitted")]
-    assert scores["some", "submitted"] == pytest.approx(1 / 28)  # of 28 classes, one is perfect
-    assert scores["some", "tuned"] < scores["some", "submitted"]
+    restricted = replace(one, allowed_NC=lambda _subset: allowed_NC)
+    decided = restricted.decide("test", chosen["test"])
+    assert list(decided) == ["fixed", "tuned", "submitted"]
+    assert (decided["submitted"] == allowed_NC).all()
+    assert (decided["tuned"] == (one.raw_NC("test") >= chosen["test"])).all()
+    assert (restricted.decisions("test") == decided["submitted"]).all()
+    assert not restricted.decide("test", np.full(28, 1.1))["tuned"].any()
 
 
 # tables

@@ -123,6 +123,24 @@ def test_settings_reach_fusion_and_heads():
     )  # the dropout is before the last layer, which is not the backbone's
 
 
+def test_features_are_concatenated_with_the_logits_as_liu_et_al_write(tmp_path):
+    table, settings = pd.DataFrame({"a": [0.0, 1.0]}), with_settings(fusion="logits", dropout=0.5)
+    model = network(settings, features=table)
+    assert model.backbone.fc.out_features == 28 and model.last_layer.out_features == 3
+    assert model.fusion.layers[0].in_features == 28 + 1
+    assert model.backbone.drop_rate == 0.0 and model.fusion.layers[2].p == 0.5
+    of_backbone, received = [], []
+    model.backbone.register_forward_hook(lambda _module, _given, output: of_backbone.append(output))
+    model.fusion.register_forward_pre_hook(lambda _module, given: received.append(given[0]))
+    expected, features_BF = logits(model, images(), np.ones((2, 1), np.float32)), torch.ones(2, 1)
+    assert torch.equal(received[0], of_backbone[0])
+    model.spec.write(tmp_path / "fused")
+    models.save_weights(tmp_path / "fused" / "weights.safetensors", model.state_dict())
+    assert torch.equal(models.load(tmp_path / "fused")(torch.from_numpy(images()), features_BF), expected)
+    # a network of other outputs has the same representation
+    models.start_from(network(settings, outputs=5, features=table), tmp_path / "fused")
+
+
 def test_parameters_are_counted():
     assert models.count_parameters(torch.nn.Linear(4, 3)) == 15
     assert models.count_parameters(network(RESNET)) > 300_000

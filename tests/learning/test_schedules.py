@@ -4,7 +4,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from lib.config import Training
-from lib.learning.schedules import EarlyStopping, Schedule, cyclical_factor
+from lib.learning.schedules import EarlyStopping, Schedule, curve, cyclical_factor
 
 
 def paper(t, length):
@@ -27,6 +27,13 @@ def test_the_cyclical_rate_is_torchs():
         assert cyclical_factor(step / 10, 6) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         theirs.step()
+
+
+def test_the_curve_of_the_rate_is_figure_4_of_the_paper():
+    settings = Training(epochs=5, learning_rate=0.01, schedule="cyclical", cycle_epochs=2.0)
+    rates = curve(settings, 20)
+    assert len(rates) == 100 and rates["epoch"].iloc[[0, -1]].tolist() == [0.025, 4.975]
+    assert rates["learning_rate"].tolist() == pytest.approx(0.01 * paper(rates["epoch"].to_numpy(), 2.0))
 
 
 def test_cycles_can_grow():

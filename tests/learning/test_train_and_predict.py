@@ -139,7 +139,7 @@ def test_a_description_holds_what_the_settings_and_the_task_name(run):
     settings = (
         "network.channels=RGB", "network.normalisation=unit", "network.dropout=0.25",
         "training.precision=bfloat16",
-        "network.feature_scaling=standard", "training.loss=cross_entropy", *FEATURES,
+        "network.feature_scaling=standard", "network.fusion=logits", "training.loss=cross_entropy", *FEATURES,
     )  # fmt: skip
     task = class_task(reread(run, *settings))
     task = replace(task, outputs=[*task.outputs, "a", "b"], heads=((0, 1), tuple(range(2, 28))))
@@ -151,7 +151,8 @@ def test_a_description_holds_what_the_settings_and_the_task_name(run):
         "unit",
     )
     assert (spec.activation, spec.precision, spec.dropout) == ("softmax", "bfloat16", 0.25)
-    assert (spec.features, spec.feature_scaling, spec.fusion_width) == (["one", "two"], "standard", 8)
+    assert (spec.features, spec.feature_scaling) == (["one", "two"], "standard")
+    assert (spec.fusion, spec.fusion_width) == ("logits", 8)
     assert spec.outputs == task.outputs and spec.classes == list(range(28))
     assert spec.heads == [[0, 1], list(range(2, 28))]
     assert json.loads(json.dumps(spec.heads)) == spec.heads

@@ -44,6 +44,7 @@ def describe(
         dropout=settings.dropout,
         features=[] if features is None else list(features),
         feature_scaling=settings.feature_scaling,
+        fusion=settings.fusion,
         fusion_width=settings.fusion_width,
         **more,
     )

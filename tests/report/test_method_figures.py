@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from lib import files
+from lib.figures import epochs, network
+from lib.learning.network_spec import NetworkSpec
+from lib.report import method_figures
+from tests.report.conftest import report_of
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What would be drawn, by file name."""
+    given = {}
+
+    def record(path, content, *_title):
+        given[path.stem] = content
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"drawn")
+
+    monkeypatch.setattr(epochs, "learning_rate_schedules", record)
+    monkeypatch.setattr(network, "draw", record)
+    return given
+
+
+def with_networks(run, networks):
+    return replace(report_of(run), run=replace(run, config=replace(run.config, networks=networks)))
+
+
+def train(run, *names):
+    """Let networks appear to be trained."""
+    for name in names:
+        files.write_bytes(run.network(name) / "weights.safetensors", b"")
+
+
+def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
+    train(copied, "short", "same", "long")
+    networks = {
+        "short": ("training.epochs=2",),
+        "same": ("training.epochs=2", "network.channels=RGB"),
+        "long": ("training.epochs=4", "training.schedule=cosine"),
+        "trees": ("network.kind=trees", "network.features=ten"),
+        "untrained": (),
+    }
+    method_figures.draw(with_networks(copied, networks))
+    assert list(drawn) == ["schedules"], "no network takes features"
+    (first, short), (second, long) = drawn["schedules"].items()
+    assert "short, same" in first and "cycles of 2 epochs" in first
+    assert "long" in second and "cosine" in second and "cycles" not in second
+    assert short["epoch"].max() == pytest.approx(2, abs=0.02) and long["epoch"].max() > 3.9
+
+
+def test_figures_are_drawn_once_and_again_when_the_schedule_changes(copied, drawn):
+    train(copied, "one")
+    method_figures.draw(with_networks(copied, {"one": ()}))
+    drawn.clear()
+    method_figures.draw(with_networks(copied, {"one": ()}))
+    assert not drawn
+    method_figures.draw(with_networks(copied, {"one": ("training.learning_rate=0.5",)}))
+    assert drawn["schedules"].popitem()[1]["learning_rate"].max() == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_trained_network_that_takes_features_is_drawn_from_its_checkpoint(copied, drawn):
+    from lib.learning import models
+
+    spec = NetworkSpec(
+        "test_resnet", "RGB", 16, "unit", ["a", "b"], [0, 1], features=["one"], fusion="logits"
+    )
+    folder = copied.network("fused")
+    spec.write(folder)
+    backbone = models.backbones.create("test_resnet", 3, 28, 0.0)
+    models.save_weights(folder / "weights.safetensors", models.Classifier(spec, backbone).state_dict())
+    fused = ("network.features=ten",)
+    method_figures.draw(with_networks(copied, {"fused": fused, "untrained": fused, "baseline": ()}))
+    assert set(drawn) == {"schedules", "network_fused"}
+    output = drawn["network_fused"].output
+    assert (output[0].operation, output[0].shape) == ("concatenation", "29") and output[-1].shape == "2"
