@@ -535,10 +535,14 @@ def _check_training(training: Training) -> None:
             f"training.warmup_epochs={training.warmup_epochs} is unused with training.schedule=cyclical, "
             f"whose cycles start at rate 0: choose one_cycle, cosine or constant, or set 0"
         )
-    for name in ("warmup_epochs", "average_epochs"):
-        if (value := getattr(training, name)) and value >= training.epochs:
+    for name, fits in (
+        ("warmup_epochs", training.warmup_epochs < training.epochs),
+        ("average_epochs", training.average_epochs <= training.epochs),
+    ):
+        if not fits:
             raise UserError(
-                f"training.{name}={value} must be below training.epochs={training.epochs}; 0 switches it off"
+                f"training.{name}={getattr(training, name)} is too many for training.epochs="
+                f"{training.epochs}: lower it; 0 switches it off"
             )
     if training.start_size and not 16 <= training.start_size < training.size:
         raise UserError(

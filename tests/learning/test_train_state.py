@@ -109,11 +109,11 @@ def test_the_last_epochs_are_averaged_once_each():
     for epoch in range(4):
         train_epoch(state)
         ends.append(weights(state))
-        complete = state.average_last_epochs()
-        assert complete == state.average_last_epochs() == (epoch == 3)  # again after an interruption
+        assert state.average_last_epochs() == (epoch == 3)
         assert (state.evaluated is state.model) == (epoch < 3)
         if epoch < 3:
             state.next_epoch()
+    assert state.average_last_epochs()  # again, after an interruption
     for name, value in state.evaluated.state_dict().items():
         assert torch.allclose(value, (ends[2][name] + ends[3][name]) / 2), name
     assert not new_state().average_last_epochs()
