@@ -13,6 +13,8 @@ from lib.run import Run
 
 def main(argv: list[str] | None = None) -> None:
     run = cli.start(cli.parser(__doc__), argv)
+    if not (run.config.any_uses_features or run.force):
+        return info("features: skipped, as no network of the run uses any; --force computes them")
     from lib.data import sample_index  # this and the following take seconds to import
     from lib.data.cache import ShardedArray
     from lib.features import table as feature_table

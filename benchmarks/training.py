@@ -18,10 +18,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib import presets
+from lib.config import Config
 from lib.data import cache, kaggle
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
@@ -34,8 +36,10 @@ from lib.simulation import dataset
 
 
 def seconds_of_epoch(state: TrainState, batches: Iterable[Batch]) -> float:
-    """Train on all batches and wait for the device."""
+    """Train on all batches, of an epoch at most, and wait for the device."""
     state.model.train()
+    if state.device.type == "cuda":
+        torch.cuda.synchronize()
     started = time.perf_counter()
     for batch in batches:
         state.train_batch(batch, rate=1e-4)
@@ -52,16 +56,31 @@ def simulate(folder: Path, samples: int, size: int) -> TrainingData:
     dataset.write_dataset(raw, train_samples=samples, test_samples=0, size=size, seed=0, workers=2)
     ids, targets = kaggle.read_labels(raw)
     cache.build(raw, cached, "train", ids, (size,), 256, workers=2)
-    array, rows = cache.ShardedArray(cached / f"train_{size}"), np.arange(samples)
+    return describe(cache.ShardedArray(cached / f"train_{size}"), SampleIndex(ids, targets, []))
+
+
+def describe(array: cache.ShardedArray, index: SampleIndex) -> TrainingData:
+    """Return the labelled samples of an array, which are all in the training subset."""
+    rows = np.arange(len(array))
     data = RunData(
-        SampleIndex(ids, targets, []),
+        index,
         subsets={"train": rows},
         folds=(Fold(None, train=rows, validation=rows),),
         classes=list(range(len(CLASSES))),
         groups=LOCATION_GROUPS,
     )
-    source = SampleSource(array, ids)
+    source = SampleSource(array, index.train_ids)
     return TrainingData(data, [array.channel_statistics(rows)], labelled=source, test=source, inputs={})
+
+
+def prepare(
+    training: TrainingData, config: Config, workers: int, fold: Fold
+) -> tuple[TrainState, DataLoader, Batch]:
+    """Return an untrained network's state, its batches, and one of them on its device."""
+    run = SimpleNamespace(config=config, workers=workers)
+    model, loader = train_and_predict.prepare(task.of_all_classes("benchmark", run, training), fold)
+    state = TrainState(model, config.training, loader)
+    return state, loader, Batch(*(tensor.to(state.device) for tensor in next(iter(loader))))
 
 
 def main() -> None:
@@ -80,14 +99,10 @@ def main() -> None:
         f"data.sizes={options.size}", f"training.size={options.size}",
         f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}",
     ]  # fmt: skip
-    run = SimpleNamespace(config=presets.load("demo", chosen), workers=options.workers)
+    config = presets.load("demo", chosen)
     with tempfile.TemporaryDirectory() as folder:
         training = simulate(Path(folder), options.samples, options.size)
-        model, loader = train_and_predict.prepare(
-            task.of_all_classes("benchmark", run, training), training.data.folds[0]
-        )
-        state = TrainState(model, run.config.training, loader)
-        resident = Batch(*(tensor.to(state.device) for tensor in next(iter(loader))))
+        state, loader, resident = prepare(training, config, options.workers, training.data.folds[0])
         ratios = []
         for turn in range(options.rounds + 1):  # the first warms up
             loader.batch_sampler.epoch = turn

@@ -149,6 +149,9 @@ class Network(Section):
         ("timm", "zero", "copy"),
     )
     dropout: float = setting(0.0, "dropout rate before the last layer", low=0, high=0.95)
+    drop_path: float = setting(
+        0.0, "stochastic depth: how often the last residual block is skipped in training", low=0, high=0.95
+    )
     features: str = setting("none", "features of stage 01 that the network takes", ("none", "ten", "all"))
     fusion: str = setting(
         "pooled",
@@ -182,6 +185,12 @@ class Training(Section):
     epochs: int = setting(20, "passes over the training samples", low=1)
     batch_size: int = setting(32, "samples per batch", low=2)
     learning_rate: float = setting(1e-3, "highest learning rate of the schedule", low=1e-8, high=10)
+    backbone_rate: float = setting(
+        1.0,
+        "factor of the backbone's learning rate, of which the head has all; 0: it stays as it is",
+        low=0,
+        high=1,
+    )
     schedule: str = setting(
         "cyclical",
         "of the learning rate: triangular cycles (Liu), torch's one-cycle or cosine, or constant",
@@ -192,6 +201,12 @@ class Training(Section):
     )
     cycle_growth: float = setting(
         1.0, "cyclical: how many times longer each cycle is than the one before", low=1, high=10
+    )
+    warmup_epochs: float = setting(
+        0.0,
+        "cosine and constant: epochs over which the rate first grows linearly; one_cycle: over which it "
+        "rises, 0 for 0.3 of all",
+        low=0,
     )
     early_stopping: int = setting(
         0,
@@ -217,14 +232,25 @@ class Training(Section):
         "every sample once per epoch, or drawn at random with rare classes more often",
         ("all", "rare"),
     )
-    weight_decay: float = setting(0.01, "weight decay of AdamW", low=0, high=1)
+    weight_decay: float = setting(
+        0.01, "weight decay of AdamW, for all weights but those of norms and biases", low=0, high=1
+    )
     clip_gradient: float = setting(0.0, "largest norm of the gradient; 0: no clipping", low=0)
     accumulate: int = setting(1, "batches whose gradients are accumulated for one step", low=1)
     ema_decay: float = setting(
         0.0,
-        "decay of an exponential moving average of the weights, which is evaluated and kept; 0: none",
+        "decay of an exponential moving average of the weights, which is evaluated and kept; it warms up; "
+        "0: none",
         low=0,
         high=0.99999,
+    )
+    average_epochs: int = setting(
+        0,
+        "average the weights of this many last epochs, with batch-norm statistics of their own; 0: none",
+        low=0,
+    )
+    start_size: int = setting(
+        0, "side of the input in the first quarter of the epochs, from which it grows; 0: off", low=0
     )
     augmentation: str = setting(
         "flips_affine",
@@ -236,10 +262,14 @@ class Training(Section):
     )
     precision: str = setting(
         "auto",
-        "auto: bfloat16 where the device is fast at it, float16 on older GPUs, else float32",
+        "auto: bfloat16 where the device is fast at it with this network, float16 on older GPUs, else "
+        "float32",
         ("auto", "float32", "bfloat16", "float16"),
     )
     compile: bool = setting(False, "compile the network with torch.compile: faster steps, a slower start")
+    cudnn_benchmark: bool = setting(
+        False, "on GPUs: use the kernels that are measured to be fastest; results are then not reproducible"
+    )
     checkpoint_steps: int = setting(0, "steps between two checkpoints within an epoch; 0: none", low=0)
     keep: str = setting(
         "validation_loss",
@@ -385,6 +415,7 @@ class Config:
         _check_names(self)
         _check_sizes(self)
         _check_network(self)
+        _check_training(self.training)
         _check_split(self.split)
 
     def for_network(self, name: str) -> "Config":
@@ -420,6 +451,13 @@ class Config:
     def uses_features(self) -> bool:
         """Whether the model uses the features of stage 01."""
         return self.network.features != "none"
+
+    @property
+    def any_uses_features(self) -> bool:
+        """Whether any model of the preset uses the features of stage 01."""
+        kinds = HIERARCHY_NETWORKS if self.hierarchy.train != "none" else ()
+        every = [*map(self.for_network, self.networks), *map(self.for_hierarchy_network, kinds)]
+        return any(one.uses_features for one in every)
 
     @property
     def feature_size(self) -> int:
@@ -498,7 +536,6 @@ def _check_sizes(config: Config) -> None:
 
 
 def _check_network(config: Config) -> None:
-    training = config.training
     if config.network.features == "all" and config.features.columns == "ten":
         raise UserError("network.features=all needs features.columns=all, which stage 01 computes")
     if not config.is_network and not config.uses_features:
@@ -508,10 +545,39 @@ def _check_network(config: Config) -> None:
             f"network.weights_file={config.network.weights_file} is unused with network.pretrained=false: "
             f"add network.pretrained=true, or leave the file out"
         )
+
+
+def _check_training(training: Training) -> None:
     if training.early_stopping and training.keep != "validation_loss":
         raise UserError(
             f"training.early_stopping={training.early_stopping} monitors the validation loss: it needs "
             f"training.keep=validation_loss, not {training.keep}"
+        )
+    if training.warmup_epochs and training.schedule == "cyclical":
+        raise UserError(
+            f"training.warmup_epochs={training.warmup_epochs} is unused with training.schedule=cyclical, "
+            f"whose cycles start at rate 0: choose one_cycle, cosine or constant, or set 0"
+        )
+    for name, fits in (
+        ("warmup_epochs", training.warmup_epochs < training.epochs),
+        ("average_epochs", training.average_epochs <= training.epochs),
+    ):
+        if not fits:
+            raise UserError(
+                f"training.{name}={getattr(training, name)} is too many for training.epochs="
+                f"{training.epochs}: lower it; 0 switches it off"
+            )
+    if training.start_size and not 16 <= training.start_size < training.size:
+        raise UserError(
+            f"training.start_size={training.start_size} must be 16 or more, and below "
+            f"training.size={training.size}; 0 switches it off"
+        )
+    if training.average_epochs and (training.ema_decay or training.early_stopping):
+        name = "ema_decay" if training.ema_decay else "early_stopping"
+        why = "averages weights too" if training.ema_decay else "may end the training before"
+        raise UserError(
+            f"training.average_epochs={training.average_epochs} excludes "
+            f"training.{name}={getattr(training, name)}, which {why}: set one of them to 0"
         )
 
 

@@ -170,7 +170,7 @@ def test_every_module_has_a_test_file_of_its_name():
 
 
 def test_every_test_file_has_a_module_or_covers_more():
-    names = ("architecture", "docs", "environment", "fuzz", "pipeline", "run_all")
+    names = ("architecture", "benchmarks", "docs", "environment", "fuzz", "pipeline", "run_all")
     more = {f"test_{name}.py" for name in names}
     more |= {"features/test_stage.py", "features/test_dask.py"}
     for path in (ROOT / "tests").rglob("test_*.py"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib import config, presets
-from lib.config import Config, Data, Features, Network, Split, Training, override
+from lib.config import Config, Data, Features, Hierarchy, Network, Split, Training, override
 from lib.errors import UserError
 
 
@@ -54,6 +54,41 @@ CONTRADICTIONS = {
         ["training.early_stopping=6", "training.keep=last"],
         "training.early_stopping=6 monitors the validation loss: it needs training.keep=validation_loss",
     ),
+    "warm-up of cycles": (
+        dict(training=Training(size=64, warmup_epochs=1.0)),
+        ["training.warmup_epochs=1"],
+        "training.warmup_epochs=1.0 is unused with training.schedule=cyclical",
+    ),
+    "long warm-up": (
+        dict(training=Training(size=64, epochs=2, schedule="cosine", warmup_epochs=2.0)),
+        ["training.epochs=2", "training.schedule=cosine", "training.warmup_epochs=2"],
+        "training.warmup_epochs=2.0 is too many for training.epochs=2",
+    ),
+    "long average": (
+        dict(training=Training(size=64, epochs=2, average_epochs=3)),
+        ["training.epochs=2", "training.average_epochs=3"],
+        "training.average_epochs=3 is too many for training.epochs=2",
+    ),
+    "large start": (
+        dict(training=Training(size=64, start_size=64)),
+        ["training.start_size=64"],
+        "training.start_size=64 must be 16 or more, and below training.size=64",
+    ),
+    "small start": (
+        dict(training=Training(size=64, start_size=8)),
+        ["training.start_size=8"],
+        "training.start_size=8 must be 16 or more, and below training.size=64",
+    ),
+    "two averages": (
+        dict(training=Training(size=64, average_epochs=2, ema_decay=0.9)),
+        ["training.average_epochs=2", "training.ema_decay=0.9"],
+        "training.average_epochs=2 excludes training.ema_decay=0.9",
+    ),
+    "average and early end": (
+        dict(training=Training(size=64, average_epochs=2, early_stopping=6)),
+        ["training.average_epochs=2", "training.early_stopping=6"],
+        "training.average_epochs=2 excludes training.early_stopping=6, which may end the training before",
+    ),
     "no validation": (
         dict(split=Split(validation=0)),
         ["split.validation=0"],
@@ -86,10 +121,26 @@ def test_contradictions_are_rejected_in_python_as_by_set(name):
         dict(network=Network(features="all"), features=Features(columns="all", size=32)),
         dict(network=Network(kind="trees", features="ten")),
         dict(training=Training(size=32, early_stopping=6)),
+        dict(training=Training(size=64, epochs=2, average_epochs=2)),
+        dict(training=Training(size=64, schedule="one_cycle", warmup_epochs=2.5, start_size=32)),
     ],
 )
 def test_settings_that_agree_are_accepted(sections):
     make(**sections)
+
+
+def test_a_preset_uses_features_if_any_of_its_models_does():
+    ten = ("network.features=ten",)
+    trained = Hierarchy(train="stages")
+    for fields, expected in (
+        (dict(), False),
+        (dict(networks={"plain": (), "fused": ten}), True),
+        (dict(hierarchy_networks={"stage_2": ten}), False),  # which is not trained
+        (dict(hierarchy_networks={"stage_2": ten}, hierarchy=trained), True),
+        (dict(hierarchy=trained), False),
+        (dict(overrides=ten), True),
+    ):
+        assert override(make(**fields), ()).any_uses_features == expected, fields
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
+from lib.learning.devices import resolve_precision
 from lib.learning.inference import forward
 from lib.learning.loader import Batch
 from lib.learning.models import Classifier
@@ -43,6 +44,7 @@ def attributions(
     """
     model.eval()
     device = model.mean.device
+    precision = resolve_precision(model.spec.precision, device, model)
     image_BHWK = torch.from_numpy(images_BHWK).to(device).float()
     nothing, rows = torch.empty(0), torch.arange(len(outputs_B))
     total_BHWK = torch.zeros_like(image_BHWK)
@@ -50,7 +52,7 @@ def attributions(
         part_BHWK = (image_BHWK * ((step + 0.5) / steps)).requires_grad_()
         batch = Batch(part_BHWK, torch.from_numpy(features_BF), nothing, rows)
         # each image's logit depends only on its own pixels, so the gradient of the sum gives all gradients
-        logit = forward(model, batch, model.spec.precision, device)[rows, outputs_B].sum()
+        logit = forward(model, batch, precision, device)[rows, outputs_B].sum()
         total_BHWK += torch.autograd.grad(logit, part_BHWK)[0]
     return image_BHWK * total_BHWK / steps
 

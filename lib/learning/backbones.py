@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import timm
 import torch
 from safetensors import SafetensorError
+from timm.layers import DropPath
 from torch import nn
 
 from lib.config import Network
@@ -22,7 +23,12 @@ NON_COMMERCIAL = ("-nc", "noncommercial", "seer-license", "apple-amlr")
 
 
 def create(
-    architecture: str, channels: int, outputs: int, dropout: float, pretrained: bool = False
+    architecture: str,
+    channels: int,
+    outputs: int,
+    dropout: float,
+    pretrained: bool = False,
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """Return timm's network.
 
@@ -36,17 +42,22 @@ def create(
         Before the last layer.
     pretrained : bool
         With the weights from the hub, or from the cache of an earlier download; otherwise random ones.
+    drop_path : float
+        Stochastic depth, as the setting ``network.drop_path``.
 
     Raises
     ------
     UserError
-        If timm has no such network or no such weights of it; the message lists similar ones.
+        If timm has no such network or no such weights of it; the message lists similar ones. If it has no
+        blocks that can be skipped.
     """
     _check_name(architecture)
+    options = dict(in_chans=channels, num_classes=outputs, drop_rate=dropout, pretrained=pretrained)
+    if drop_path:
+        _check_drop_path(architecture, drop_path)
+        options["drop_path_rate"] = drop_path
     with _logged_by_timm() as lines:
-        backbone = timm.create_model(
-            architecture, in_chans=channels, num_classes=outputs, drop_rate=dropout, pretrained=pretrained
-        )
+        backbone = timm.create_model(architecture, **options)
     for line in lines if pretrained else ():
         warn(f"{architecture}: {line}")
     return backbone
@@ -78,7 +89,7 @@ def create_pretrained(
     architecture, channels = settings.architecture, len(settings.channels)
     from_hub = settings.pretrained and not settings.weights_file
     initialise = _download if from_hub else create
-    backbone = initialise(architecture, channels, len(outputs), dropout)
+    backbone = initialise(architecture, channels, len(outputs), dropout, drop_path=settings.drop_path)
     source, given = {"source": "random initialisation", "license": ""}, 0
     if from_hub:
         source, given = _hub_weights(backbone), 3
@@ -108,10 +119,25 @@ def _check_name(architecture: str) -> None:
     raise UserError(f"network.architecture={architecture} is unknown to timm{hint}")
 
 
-def _download(architecture: str, channels: int, outputs: int, dropout: float) -> nn.Module:
+def _check_drop_path(architecture: str, drop_path: float) -> None:
+    """Raise a `UserError` unless blocks of the network can be skipped."""
+    try:
+        with torch.device("meta"), _logged_by_timm():  # without weights
+            modules = timm.create_model(architecture, pretrained=False, drop_path_rate=drop_path).modules()
+        found = any(isinstance(module, DropPath) for module in modules)
+    except TypeError:  # timm passes what it does not know on to the network's class
+        found = False
+    if not found:
+        raise UserError(
+            f"network.drop_path={drop_path}: {architecture} has no residual blocks that can be skipped; set "
+            f"network.drop_path=0, or choose a network that has, such as resnet34 or convnext_tiny"
+        )
+
+
+def _download(architecture: str, channels: int, outputs: int, dropout: float, drop_path: float) -> nn.Module:
     """Return timm's network with weights from the hub; a `UserError` if they are unavailable."""
     try:
-        return create(architecture, channels, outputs, dropout, pretrained=True)
+        return create(architecture, channels, outputs, dropout, pretrained=True, drop_path=drop_path)
     except OSError as error:
         raise UserError(
             f"the pretrained weights of {architecture} are unavailable "

@@ -25,6 +25,7 @@ from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.learning import models
+from lib.learning.averaging import recompute_statistics
 from lib.learning.inference import predict
 from lib.learning.loader import Batch
 from lib.learning.losses import activation
@@ -119,7 +120,9 @@ def _run_epoch(
     settings, started = state.settings, time.monotonic()
     _train_epoch(state, train, save, stop_if_interrupted)
     seconds = time.monotonic() - started
-    _share_buffers(state.model)
+    if state.average_last_epochs():
+        recompute_statistics(state.evaluated, train, settings, state.precision, stop_if_interrupted)
+    _share_buffers([*state.model.buffers(), *state.evaluated.buffers()])
     validated = predict(
         state.evaluated,
         validation,
@@ -241,10 +244,10 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, float]], None]]:
             writer.close()
 
 
-def _share_buffers(model: nn.Module) -> None:
+def _share_buffers(buffers: list[torch.Tensor]) -> None:
     """Copy the primary process's buffers to all: torch keeps batch normalisation's averages separate."""
     if WORLD > 1:
-        for buffer in model.buffers():
+        for buffer in buffers:
             torch.distributed.broadcast(buffer, src=0)
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from lib.console import Progress
 from lib.distributed import WORLD, gather
 from lib.evaluation.metrics import macro_f1
-from lib.learning.devices import autocast
+from lib.learning.devices import autocast, resolve_precision
 from lib.learning.loader import Batch
 from lib.learning.losses import ACTIVATIONS, Loss
 
@@ -122,6 +122,7 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
+    precision = resolve_precision(precision, device, model)
     collected = PassAccumulator()
     with torch.inference_mode(), Progress(len(batches.batch_sampler.rows), label, "images") as progress:
         for batch in batches:

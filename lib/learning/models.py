@@ -19,6 +19,7 @@ from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.labels import CLASSES
 from lib.learning import backbones
+from lib.learning.devices import in_float32
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
@@ -54,6 +55,7 @@ class Classifier(nn.Module):
             self.heads = GroupHeads(width, spec.heads, spec.fusion_width, spec.dropout)
         self.register_buffer("mean", torch.zeros(1, seen, 1, 1))
         self.register_buffer("std", torch.ones(1, seen, 1, 1))
+        in_float32(self.last_layer)
 
     def set_statistics(self, mean: list[float], std: list[float]) -> None:
         """Set what images are normalised with: 4 values each in grey levels 0-255, R G B Y."""

@@ -40,6 +40,9 @@ def cyclical_factor(epochs: float, cycle_length: float, growth: float = 1.0) -> 
 class Schedule:
     """The learning rate of every step as a factor of the peak; uses torch's schedulers where they exist.
 
+    With ``training.warmup_epochs`` the rate of ``cosine`` and ``constant`` first grows linearly; that of
+    ``one_cycle`` rises over these epochs.
+
     Parameters
     ----------
     settings : Training
@@ -53,14 +56,19 @@ class Schedule:
     """
 
     def __init__(self, settings: Training, steps: int) -> None:
-        total = settings.epochs * steps
+        total, warmup = settings.epochs * steps, 0
+        if settings.schedule in ("cosine", "constant"):
+            warmup = round(settings.warmup_epochs * steps)
         # torch's schedulers set an optimizer's learning rate: this optimizer exists only for that
         self._optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         if settings.schedule == "one_cycle":
+            rising = settings.warmup_epochs / settings.epochs or 0.3
             # one step more than there are: the schedule is advanced after the last step too
-            self._scheduler = lr_scheduler.OneCycleLR(self._optimizer, 1.0, total + 1, cycle_momentum=False)
+            self._scheduler = lr_scheduler.OneCycleLR(
+                self._optimizer, 1.0, total + 1, pct_start=rising, cycle_momentum=False
+            )
         elif settings.schedule == "cosine":
-            self._scheduler = lr_scheduler.CosineAnnealingLR(self._optimizer, total)
+            self._scheduler = lr_scheduler.CosineAnnealingLR(self._optimizer, total - warmup)
         elif settings.schedule == "constant":
             self._scheduler = lr_scheduler.LambdaLR(self._optimizer, lambda step: 1.0)
         elif settings.schedule == "cyclical":
@@ -71,6 +79,11 @@ class Schedule:
             )
         else:
             raise ValueError(f"unknown schedule {settings.schedule!r}")
+        if warmup:
+            rise = lr_scheduler.LinearLR(self._optimizer, 1 / (warmup + 1), total_iters=warmup)
+            self._scheduler = lr_scheduler.SequentialLR(
+                self._optimizer, [rise, self._scheduler], milestones=[warmup]
+            )
 
     @property
     def factor(self) -> float:
@@ -114,6 +127,18 @@ def curve(settings: Training, steps: int) -> pd.DataFrame:
         )
         schedule.advance()
     return pd.DataFrame(rows)
+
+
+def input_side(settings: Training, epoch: int) -> int:
+    """Return the side of the network's input in an epoch, in pixels: progressive resizing.
+
+    It grows in four stages of equal length from ``training.start_size`` to ``training.size``, as in Tan and
+    Le 2021 (EfficientNetV2), algorithm 1; between the two in multiples of 32.
+    """
+    start, stage = settings.start_size, math.ceil(4 * (epoch + 1) / settings.epochs) - 1
+    if not start or stage == 3:
+        return settings.size
+    return max(start, int(start + (settings.size - start) * stage / 3) // 32 * 32)
 
 
 @dataclass

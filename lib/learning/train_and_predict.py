@@ -128,7 +128,7 @@ def prepare(task: Task, fold: Fold) -> tuple[Classifier, DataLoader]:
     workers = loading_processes(task.run.workers, device)
     if not workers:
         use_one_thread()  # for augmentation; the network uses the other cores
-    make_deterministic(chosen.seed)
+    make_deterministic(chosen.seed, chosen.cudnn_benchmark)
     source: SampleSource = replace(task.training.labelled, truth_NC=task.truth_NO)
     features = None if source.features is None else source.features.iloc[fold.train]
     spec = describe(task, [] if features is None else list(features))

@@ -5,19 +5,21 @@ from typing import Any
 
 import torch
 from timm.layers import convert_sync_batchnorm
-from timm.utils import ModelEmaV3
 from torch import nn
+from torch.nn.functional import interpolate
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from lib import distributed
 from lib.config import Training
 from lib.distributed import RANK, WORLD, is_primary
-from lib.learning.devices import choose_type, compiled
+from lib.learning.averaging import make_average
+from lib.learning.devices import compiled, resolve_precision
 from lib.learning.inference import PassAccumulator, PassResult, forward
 from lib.learning.loader import Batch
 from lib.learning.losses import ACTIVATIONS, activation, class_weights, make_loss
-from lib.learning.schedules import EarlyStopping, Schedule
+from lib.learning.optimizer import make_optimizer, set_rate
+from lib.learning.schedules import EarlyStopping, Schedule, input_side
 
 
 class TrainState:
@@ -40,18 +42,17 @@ class TrainState:
         self.model, self.settings, self.sampler = model, settings, sampler
         self.network = model if WORLD == 1 else DistributedDataParallel(model)
         self.network = compiled(self.network) if settings.compile else self.network
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimizer = make_optimizer(model, settings)
         self.step_sizes = [  # the sizes of the batches of each step
             sampler.sizes[start : start + settings.accumulate]
             for start in range(0, len(sampler.sizes), settings.accumulate)
         ]
         self.schedule = Schedule(settings, len(self.step_sizes))
         self.stopping = EarlyStopping(settings.early_stopping)
-        half = choose_type(settings.precision, self.device) == torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half and self.device.type == "cuda")
-        self.average = ModelEmaV3(model, decay=settings.ema_decay) if settings.ema_decay else None
+        self.precision = resolve_precision(settings.precision, self.device, model)
+        half = self.precision == "float16" and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.average = make_average(model, settings)
         weight_C = class_weights(settings.class_weights, train.dataset.source.truth_NC[sampler.rows])
         weight_C = None if weight_C is None else weight_C.to(self.device)
         self.train_loss = make_loss(settings, weight_C, settings.label_smoothing)
@@ -64,8 +65,13 @@ class TrainState:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that is validated and kept: the moving average of the weights where there is one."""
-        return self.model if self.average is None else self.average.module
+        """The network that is validated and kept: the average of the weights where there is one.
+
+        That of the last epochs exists only in the last epoch.
+        """
+        if self.average is None or (self.settings.average_epochs and self.epoch < self.settings.epochs - 1):
+            return self.model
+        return self.average.module
 
     @property
     def rate(self) -> float:
@@ -74,11 +80,12 @@ class TrainState:
 
     def train_batch(self, batch: Batch, rate: float) -> torch.Tensor:
         """Train on the next batch of the epoch; return its loss, without waiting for the device."""
+        batch = self._resized(batch)
         sizes = self.step_sizes[self.batch // self.settings.accumulate]
         ends = self.batch % self.settings.accumulate == len(sizes) - 1
         synchronised = nullcontext() if ends or WORLD == 1 else self.network.no_sync()
         with synchronised:
-            logits_BC = forward(self.network, batch, self.settings.precision, self.device)
+            logits_BC = forward(self.network, batch, self.precision, self.device)
             loss = self.train_loss(logits_BC, batch.targets_BC.to(self.device, non_blocking=True))
             # the mean over the samples of all processes and batches of the step, whatever their sizes;
             # torch averages over processes
@@ -91,10 +98,18 @@ class TrainState:
             self._step(rate)
         return loss.detach()
 
+    def _resized(self, batch: Batch) -> Batch:
+        """Return a batch with the images of the epoch's size, resized on the device."""
+        side = input_side(self.settings, self.epoch)
+        if side == self.settings.size:
+            return batch
+        images_BKHW = batch.images_BHWK.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        small_BKHW = interpolate(images_BKHW, (side, side), mode="bilinear", antialias=True)
+        return batch._replace(images_BHWK=small_BKHW.round().byte().permute(0, 2, 3, 1))
+
     def _step(self, rate: float) -> None:
         self.peak = max(self.peak, rate)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
+        set_rate(self.optimizer, rate)
         if self.settings.clip_gradient:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient)
@@ -102,8 +117,19 @@ class TrainState:
         self.scaler.update()
         self.optimizer.zero_grad()
         self.schedule.advance()
-        if self.average is not None:
+        if self.settings.ema_decay:
             self.average.update(self.model, step=self.schedule.position)
+
+    def average_last_epochs(self) -> bool:
+        """Add an epoch's weights to the average, if it is one of the last; return whether it was the last.
+
+        Called again for the same epoch, after an interruption, it adds nothing.
+        """
+        count = self.settings.average_epochs
+        number = self.epoch + 1 - self.settings.epochs + count  # of the epoch, among those to be averaged
+        if count and number > self.average.n_averaged:
+            self.average.update_parameters(self.model)
+        return 0 < count == number
 
     @property
     def between_steps(self) -> bool:
@@ -115,7 +141,7 @@ class TrainState:
         random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
         return {
             "model": self.model.state_dict(),
-            "average": None if self.average is None else self.average.module.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "schedule": self.schedule.position,
@@ -131,7 +157,7 @@ class TrainState:
         """Restore the state of a training with the same settings."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
-            self.average.module.load_state_dict(state["average"])
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.schedule.advance_to(state["schedule"])

@@ -45,6 +45,19 @@ def test_a_network_with_features_needs_stage_01(tmp_path):
     assert (tmp_path / "outputs" / "smoke" / "predictions" / "baseline" / "test.npz").exists()
 
 
+def test_it_is_skipped_where_no_network_uses_features(tmp_path, capsys):
+    preset = ("--preset", "hierarchy", "--data", write_kaggle(tmp_path / "raw", size=32))
+    options = [*preset, "--work", tmp_path, "--set", "data.sizes=32", "training.size=32"]
+    call("01_features", *options)  # before stage 00 has run
+    _heading, line = capsys.readouterr().out.splitlines()
+    assert "skipped" in line and "--force" in line
+    assert not (tmp_path / "data").exists() and not (tmp_path / "outputs").exists()
+    with pytest.raises(UserError, match=r"index.csv is missing: run `python 00_prepare.py"):
+        call("01_features", *options, "--force")
+    with pytest.raises(UserError, match=r"index.csv is missing: run `python 00_prepare.py"):
+        call("01_features", *options, "network.features=ten")
+
+
 def test_an_unknown_network_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(UserError, match=r"--network base: preset smoke has baseline features_alone"):
         call("02_train_cnn", "--preset", "smoke", "--network", "base", "--work", tmp_path)

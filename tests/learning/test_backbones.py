@@ -204,3 +204,23 @@ def test_an_unknown_initialisation_is_rejected():
     object.__setattr__(settings, "fourth_channel", "copied")
     with pytest.raises(KeyError):
         models.build(describe(settings), settings, **STATISTICS)
+
+
+# stochastic depth
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_blocks_are_skipped_in_training_only_more_often_towards_the_end(hub, pretrained):
+    settings = with_settings(architecture="resnet18", drop_path=0.3, pretrained=pretrained)
+    model = network(settings)
+    rates = [layer.drop_prob for layer in model.modules() if isinstance(layer, timm.layers.DropPath)]
+    assert rates == sorted(rates) and rates[-1] == pytest.approx(0.3) and len(rates) > 4
+    images, plain = torch.randn(2, 4, 32, 32), network(with_settings(architecture="resnet18"))
+    assert torch.equal(model.eval().backbone(images), plain.eval().backbone(images))
+    assert not any(isinstance(layer, timm.layers.DropPath) for layer in plain.modules())
+
+
+def test_a_network_without_blocks_to_skip_is_one_line():
+    for name in ("densenet121", "vgg11"):
+        message = rejected(with_settings(architecture=name, drop_path=0.1))
+        assert "network.drop_path=0.1" in message and name in message and "network.drop_path=0," in message

@@ -1,12 +1,23 @@
+import copy
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from lib.config import Network
 from lib.errors import UserError
 from lib.learning import devices
-from lib.learning.devices import autocast, choose_device, choose_type, make_deterministic
+from lib.learning.devices import (
+    autocast,
+    choose_device,
+    choose_type,
+    in_float32,
+    make_deterministic,
+    resolve_precision,
+)
 from tests.learning import train_toy
+from tests.learning.tiny import network
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -26,8 +37,11 @@ def test_the_same_seed_draws_the_same_numbers():
     make_deterministic(5)
     assert torch.equal(torch.rand(4), first) and torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
-    make_deterministic(6)
+    make_deterministic(6, benchmark=True)
     assert not torch.equal(torch.rand(4), first)
+    assert torch.backends.cudnn.benchmark and not torch.backends.cudnn.deterministic
+    make_deterministic(6)
+    assert not torch.backends.cudnn.benchmark
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -48,6 +62,62 @@ def test_auto_asks_a_cpu_for_fast_bfloat16(monkeypatch, avx512, amx, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     assert choose_type("auto", CPU) == expected
+
+
+def test_the_share_of_depthwise_convolutions_is_counted(monkeypatch):
+    class Mixed(torch.nn.Module):
+        """One plain and one depthwise convolution, of 8 by 8 and 4 by 4 outputs, and a linear layer."""
+
+        num_features = 6
+
+        def __init__(self):
+            super().__init__()
+            self.body = torch.nn.Sequential(
+                torch.nn.Conv2d(4, 6, 3, padding=1), torch.nn.Conv2d(6, 6, 5, 2, padding=2, groups=6),
+                torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 3),
+            )  # fmt: skip
+
+        def forward(self, images_BKHW):
+            return self.body(images_BKHW)
+
+    model = SimpleNamespace(backbone=Mixed(), spec=SimpleNamespace(channels="RGBY", size=8))
+    model.modules, model.parameters = model.backbone.modules, model.backbone.parameters
+    share = 6 * 16 * 25 / (6 * 64 * 36 + 6 * 16 * 25 + 6 * 3)
+    assert devices.depthwise_share(model) == pytest.approx(share)
+    assert not [layer for layer in model.modules() if layer._forward_hooks]
+    assert devices.depthwise_share(train_toy.Toy()) == 0
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert resolve_precision("auto", CPU, train_toy.Toy()) == "bfloat16"
+    for limit, expected in ((share * 1.01, "bfloat16"), (share * 0.99, "float32")):
+        monkeypatch.setattr(devices, "SLOW_SHARE", limit)
+        assert resolve_precision("auto", CPU, model) == expected
+    assert resolve_precision("bfloat16", CPU, model) == "bfloat16"
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("resnet18", "bfloat16"), ("tf_efficientnet_lite0", "float32"), ("convnext_atto", "bfloat16"),
+    ("mobilenetv2_050", "float32"),
+])  # fmt: skip
+def test_auto_is_the_precision_measured_to_be_faster(monkeypatch, name, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert resolve_precision("auto", CPU, network(Network(architecture=name))) == expected
+
+
+def test_a_layer_computes_in_float32_within_mixed_precision():
+    torch.manual_seed(0)
+    plain, values = torch.nn.Linear(64, 3), torch.randn(2, 64).bfloat16()
+    expected, names = torch.nn.functional.linear(values.float(), plain.weight, plain.bias), plain.state_dict()
+    in_float32(plain)
+    copied = copy.deepcopy(plain)
+    for layer in (plain, copied):
+        with autocast("bfloat16", CPU):
+            output = layer(values)
+        assert torch.equal(output, expected) and isinstance(layer, torch.nn.Linear)
+    assert copied.weight is not plain.weight and list(plain.state_dict()) == list(names)
+    pair = (torch.nn.Linear(4, 3), torch.nn.Linear(4, 3))
+    in_float32(pair)
+    with autocast("bfloat16", CPU):
+        assert pair[1](torch.ones(1, 4)).dtype == torch.float32
 
 
 def test_mixed_precision_applies_to_the_block():

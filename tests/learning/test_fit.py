@@ -21,12 +21,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib import cli
 from lib.config import LOSSES, Training
 from lib.errors import UserError
 from lib.learning import fit as training
 from lib.learning import models
+from lib.learning.averaging import recompute_statistics
 from lib.learning.inference import predict
 from lib.learning.loader import make_loader
 from lib.learning.train_state import TrainState
@@ -141,6 +143,29 @@ def test_the_moving_average_is_validated_and_kept(tmp_path, monkeypatch):
     assert not torch.equal(trained["layers.0.weight"], validated["layers.0.weight"])
 
 
+def test_the_average_of_the_last_epochs_is_validated_and_kept(tmp_path, monkeypatch):
+    ends, average_last_epochs = [], TrainState.average_last_epochs
+
+    def watched(self):
+        ends.append({name: value.clone() for name, value in self.model.state_dict().items()})
+        return average_last_epochs(self)
+
+    monkeypatch.setattr(TrainState, "average_last_epochs", watched)
+    model, history = fit(tmp_path, dataclasses.replace(SETTINGS, average_epochs=2))
+    means = {name: (value + ends[3][name]) / 2 for name, value in ends[2].items()}
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter, means[name], atol=1e-7), name
+    # its batch normalisation has the statistics of the last epoch's batches
+    batches, again = loader(SETTINGS.seed), copy.deepcopy(model)
+    batches.batch_sampler.epoch = 3
+    recompute_statistics(again, batches, SETTINGS, "float32", lambda: None)
+    assert_same(again.state_dict(), model.state_dict())
+    statistics = [name for name in means if name.endswith("running_mean")]
+    assert statistics and not any(torch.equal(model.state_dict()[one], ends[3][one]) for one in statistics)
+    found = predict(model, loader(), "float32", "sigmoid", binary_cross_entropy_with_logits)
+    assert found.loss == pytest.approx(history["validation_loss"].iloc[-1], rel=1e-5)
+
+
 def test_early_stopping_restores_the_best_weights(tmp_path, monkeypatch):
     losses = iter([0.9, 0.5, 0.6, 0.7, 0.8, 0.9, 0.6])
     after, before, rates = [], [], []
@@ -210,12 +235,24 @@ def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, monkeypa
 # what can stop it
 
 
-def test_interrupted_during_validation_it_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    """A network with batch normalisation and dropout, whose random numbers must continue."""
+# every option of training that has a state of its own
+OPTIONS = {
+    "plain": {},
+    "averages": dict(average_epochs=2, backbone_rate=0.1, weight_decay=0.05, clip_gradient=1.0),
+    "growing": dict(start_size=16, ema_decay=0.9, schedule="cosine", warmup_epochs=1.0),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_interrupted_during_validation_it_resumes_to_the_same_bits(tmp_path, monkeypatch, options):
+    """A network with batch normalisation, dropout and drop path, whose random numbers must continue."""
     from lib.config import Network
 
-    settings = Network(architecture="test_resnet", dropout=0.3)
-    whole, history = fit(tmp_path / "whole", model=network(settings))
+    settings, chosen = (
+        Network(architecture="test_resnet", dropout=0.3, drop_path=0.2),
+        dataclasses.replace(SETTINGS, **OPTIONS[options]),
+    )
+    whole, history = fit(tmp_path / "whole", chosen, network(settings))
     calls = []
 
     def interrupted_in_third_epoch(*arguments, **options):
@@ -226,12 +263,30 @@ def test_interrupted_during_validation_it_resumes_to_the_same_bits(tmp_path, mon
 
     monkeypatch.setattr(training, "predict", interrupted_in_third_epoch)
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "resumed", model=network(settings))
+        fit(tmp_path / "resumed", chosen, network(settings))
     monkeypatch.setattr(training, "predict", predict)
     torch.manual_seed(999)  # a new process's random numbers
     model = network(settings)
     torch.manual_seed(999)
-    resumed, resumed_history = fit(tmp_path / "resumed", model=model)
+    resumed, resumed_history = fit(tmp_path / "resumed", chosen, model)
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_history(resumed_history, history)
+
+
+def test_a_signal_while_statistics_are_recomputed_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    settings = dataclasses.replace(SETTINGS, average_epochs=2)
+    whole, history = fit(tmp_path / "whole", settings)
+    recompute = training.recompute_statistics
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        recompute(*arguments)
+
+    monkeypatch.setattr(training, "recompute_statistics", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "resumed", settings)
+    monkeypatch.setattr(training, "recompute_statistics", recompute)
+    resumed, resumed_history = fit(tmp_path / "resumed", settings)
     assert_same(resumed.state_dict(), whole.state_dict())
     assert_same_history(resumed_history, history)
 
@@ -519,7 +574,8 @@ def test_killed_many_times_it_resumes_to_the_same_bits(tmp_path, processes):
 def test_two_processes_train_as_one_and_report_errors_of_each(tmp_path, monkeypatch):
     """One launch of torchrun, since each loads torch three times."""
     other = ("accumulate=2", "ema_decay=0.9", "class_weights=root")
-    one = {"plain": (), "other": other, "resumed": ("checkpoint_steps=1",)}
+    averaged = ("average_epochs=2", "schedule=constant", "warmup_epochs=1")
+    one = {"plain": (), "other": other, "averaged": averaged, "resumed": ("checkpoint_steps=1",)}
     for name, settings in one.items():
         train_toy.train_as_told([str(tmp_path / "one" / name), *settings])
     steps, train_batch = [], TrainState.train_batch
@@ -546,8 +602,8 @@ def test_two_processes_train_as_one_and_report_errors_of_each(tmp_path, monkeypa
     assert "train_toy (rank 1): the last training is to fail\n" in done.stderr
     assert "train_toy (rank 0): the" not in done.stderr
     assert (
-        done.stdout.count("epoch 1 of 4") == 2
-    )  # of the two that start anew; only the primary process prints
+        done.stdout.count("epoch 1 of 4") == 3
+    )  # of the three that start anew; only the primary process prints
     assert done.stdout.count("resuming after epoch 1, batch 2 of 4 of the next") == 1
     for name in one:
         ours, theirs = (

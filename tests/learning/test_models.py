@@ -18,6 +18,7 @@ from lib.figures import data_and_training as figures
 from lib.hierarchy.tasks import hierarchy_tasks
 from lib.labels import CLASSES
 from lib.learning import models
+from lib.learning.devices import autocast
 from lib.learning.loader import make_loader
 from lib.learning.run_tasks import run_tasks
 from lib.learning.task import of_all_classes
@@ -101,6 +102,21 @@ def test_the_last_layer_is_that_of_backbone_fusion_or_heads():
     assert both.fusion.layers[-1].out_features == 256 == both.heads.group.in_features
     features_BF = torch.zeros(2, 1)
     assert both(torch.from_numpy(images()), features_BF).shape == (2, 3 + 2)
+
+
+@pytest.mark.parametrize("kind", ["plain", "features", "heads"])
+def test_the_last_layer_computes_in_float32_in_mixed_precision(kind):
+    features = pd.DataFrame(np.zeros((4, 2)), columns=["a", "b"]) if kind == "features" else None
+    more = {"heads": [[0, 1], [2]]} if kind == "heads" else {}
+    model = network(outputs=5 if more else 3, features=features, **more).eval()
+    inputs, batch = [], torch.from_numpy(images())
+    model.last_layer.register_forward_pre_hook(lambda _layer, given: inputs.append(given[0]))
+    with torch.no_grad(), autocast("bfloat16", torch.device("cpu")):
+        found = model(batch, torch.zeros(2, 0 if features is None else 2))
+    with torch.no_grad():
+        assert inputs[0].dtype == torch.bfloat16
+        assert torch.equal(found, model.last_layer(inputs[0].float()))
+    assert not torch.equal(found, found.bfloat16().float())
 
 
 def test_settings_reach_fusion_and_heads():

@@ -4,7 +4,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from lib.config import Training
-from lib.learning.schedules import EarlyStopping, Schedule, curve, cyclical_factor
+from lib.learning.schedules import EarlyStopping, Schedule, curve, cyclical_factor, input_side
 
 
 def paper(t, length):
@@ -74,9 +74,33 @@ def test_the_others_are_torchs(name):
     assert max(found) == pytest.approx(1.0, abs=0.02)
 
 
+def test_the_rate_warms_up_linearly_and_then_follows_the_schedule():
+    rise = [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6]
+    found = factors(Training(epochs=4, schedule="constant", warmup_epochs=1.0), 5)
+    assert found == pytest.approx(rise + [1.0] * 15)
+    found = factors(Training(epochs=4, schedule="cosine", warmup_epochs=1.0), 5)
+    assert found == pytest.approx(rise + [(1 + np.cos(np.pi * step / 15)) / 2 for step in range(15)])
+    found = factors(Training(epochs=4, schedule="one_cycle", warmup_epochs=2.0), 10)
+    assert int(np.argmax(found)) == 20 and max(found) == pytest.approx(1.0, abs=0.02)
+    assert int(np.argmax(factors(Training(epochs=4, schedule="one_cycle"), 10))) in (11, 12)  # 0.3 of all
+
+
+def test_the_input_grows_in_four_stages():
+    def sides(epochs, size, start):
+        settings = Training(epochs=epochs, size=size, start_size=start)
+        return [input_side(settings, epoch) for epoch in range(epochs)]
+
+    # 256 + 256/3 and 256 + 512/3, in multiples of 32
+    assert sides(8, 512, 256) == [256, 256, 320, 320, 416, 416, 512, 512]
+    assert sides(2, 512, 0) == [512, 512]
+    assert sides(1, 512, 256) == [512]
+    assert sides(4, 50, 40) == [40, 40, 40, 50]
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.8])
 @pytest.mark.parametrize("name", ["cyclical", "one_cycle", "cosine", "constant"])
-def test_a_schedule_resumes_at_any_step(name):
-    settings = Training(epochs=3, cycle_epochs=2.0, schedule=name)
+def test_a_schedule_resumes_at_any_step(name, warmup):
+    settings = Training(epochs=3, cycle_epochs=2.0, schedule=name, warmup_epochs=warmup)
     first, second = Schedule(settings, 7), Schedule(settings, 7)
     for _ in range(9):
         first.advance()

@@ -7,6 +7,7 @@ import torch
 
 from lib.learning import train_state
 from lib.learning.devices import make_deterministic
+from lib.learning.inference import forward
 from lib.learning.loader import make_loader
 from lib.learning.losses import make_loss
 from lib.learning.train_state import TrainState
@@ -65,7 +66,7 @@ def test_between_accumulated_batches_no_step_is_taken():
 
 
 def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
-    state, states, step = new_state(ema_decay=0.9), [], TrainState._step
+    state, states, step = new_state(ema_decay=0.7), [], TrainState._step
 
     def watched(self, rate):
         step(self, rate)
@@ -76,8 +77,10 @@ def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
     state.next_epoch()
     train_epoch(state)
     average = states[0]  # the first step replaces the random initial weights
-    for one in states[1:]:
-        average = {name: 0.9 * average[name] + 0.1 * value for name, value in one.items()}
+    for number, one in enumerate(states[1:], start=2):
+        decay = min(1 - number**-0.75, 0.7)
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in one.items()}
+    assert 1 - 2**-0.75 < 1 - 4**-0.75 < 0.7 < 1 - len(states) ** -0.75
     assert state.evaluated is not state.model
     for name, value in state.evaluated.state_dict().items():
         assert torch.allclose(value, average[name], atol=1e-6), name
@@ -99,6 +102,39 @@ def test_the_gradient_is_clipped(monkeypatch):
     norms.clear()
     train_epoch(new_state(clip_gradient=0.05))
     assert free > 0.1 and 0.049 < max(norms) <= 0.05 * (1 + 1e-4)
+
+
+def test_the_last_epochs_are_averaged_once_each():
+    state, ends = new_state(epochs=4, average_epochs=2), []
+    for epoch in range(4):
+        train_epoch(state)
+        ends.append(weights(state))
+        assert state.average_last_epochs() == (epoch == 3)
+        assert (state.evaluated is state.model) == (epoch < 3)
+        if epoch < 3:
+            state.next_epoch()
+    assert state.average_last_epochs()  # again, after an interruption
+    for name, value in state.evaluated.state_dict().items():
+        assert torch.allclose(value, (ends[2][name] + ends[3][name]) / 2), name
+    assert not new_state().average_last_epochs()
+
+
+def test_the_input_is_resized_to_the_epochs_size(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        train_state, "forward", lambda _, batch, *__: seen.append(batch) or forward(_, batch, *__)
+    )
+    state = new_state(epochs=4, size=16, start_size=0)
+    object.__setattr__(state.settings, "start_size", 8)  # less than a setting allows, as the toy is small
+    loader = make_loader(train_toy.source(), ROWS, 8, 0, seed=0)
+    first = next(iter(loader))
+    for epoch, side in ((0, 8), (3, 16)):
+        state.epoch, state.batch = epoch, 0
+        state.train_batch(first, 0.0)
+        assert seen[-1].images_BHWK.shape == (8, side, side, 4) and seen[-1].images_BHWK.dtype == torch.uint8
+    assert torch.equal(seen[-1].images_BHWK, first.images_BHWK)
+    small, whole = (one.images_BHWK.float().mean(dim=(1, 2)) for one in (seen[0], first))
+    assert torch.allclose(small, whole, atol=3) and torch.equal(seen[0].rows_B, first.rows_B)
 
 
 def test_the_rate_follows_schedule_and_early_stopping():
@@ -126,8 +162,13 @@ def test_the_training_loss_is_weighted_and_smoothed_and_the_validation_loss_only
     assert torch.allclose(state.loss(logits, targets), sharp(logits, targets))
 
 
-def test_a_restored_state_continues_with_the_same_bits():
-    options = {"dropout": 0.3, "ema_decay": 0.9, "accumulate": 2, "clip_gradient": 1.0}
+@pytest.mark.parametrize("options", [
+    dict(ema_decay=0.9, accumulate=2, clip_gradient=1.0),
+    dict(schedule="cosine", warmup_epochs=1.5, weight_decay=0.05),
+    dict(epochs=2, average_epochs=1, schedule="one_cycle", warmup_epochs=0.5),
+])  # fmt: skip
+def test_a_restored_state_continues_with_the_same_bits(options):
+    options = options | {"dropout": 0.3}
     whole = new_state(**options)
     train_epoch(whole)
     whole.next_epoch()

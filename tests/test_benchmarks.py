@@ -1,0 +1,73 @@
+"""Benchmarks that need what a machine for tests lacks, at toy size."""
+
+import importlib
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """benchmarks/gpu.py as a module: its processes import it too."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("gpu")
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_fills_its_table(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "compile", lambda network: network)  # which takes longer than everything else
+    measure = gpu.measure
+    monkeypatch.setattr(gpu, "measure", lambda *rest, compile: measure(*rest, compile=True))
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--toy", "--workers", "1"])
+    gpu.main()
+    *_, table = capsys.readouterr().out.split("\n\n")
+    header, _line, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+    assert header == list(gpu.Table.HEADER)
+    rows = {tuple(line[:3]): dict(zip(header, line, strict=True)) for line in lines}
+    networks = gpu.TOY.networks
+    resumed = rows.pop(("kill and resume", networks[0], "bfloat16"))
+    assert "killed after 3 checkpoints: the same bits" in resumed["remarks"]
+    once = ("prediction", "prediction, 8 views (TTA)", "steps, training.cudnn_benchmark=true",
+            "steps, training.compile=true")  # fmt: skip
+    expected = {("training", network, p) for network in networks for p in ("bfloat16", "float16")}
+    assert set(rows) == expected | {(name, network, "bfloat16") for name in once for network in networks}
+    for key, row in rows.items():
+        assert float(row["images/s"].replace(",", "")) > 0, key
+        assert (float(row["of resident"] or 0) > 0) == (key[0] == "training"), key
+        assert row["peak memory"] == "" and "not measured" not in row["remarks"], key
+
+
+def test_a_resident_rate_is_that_of_its_steps(gpu, monkeypatch, tmp_path):
+    """The clock advances by a second per step on the device, and by two more per batch that is loaded."""
+    now = [0.0]
+    monkeypatch.setattr(gpu.time, "perf_counter", lambda: now[0])
+
+    def loaded():
+        while True:
+            now[0] += 2
+            yield "batch"
+
+    class State:
+        """Counts steps."""
+
+        steps = 0
+
+    def seconds(state, batches):
+        started = now[0]
+        for _ in batches:
+            now[0] += 1
+            state.steps += 1
+        return now[0] - started
+
+    state = State()
+    monkeypatch.setattr(gpu, "prepare", lambda *_: (state, loaded(), "batch"))
+    monkeypatch.setattr(gpu, "seconds_of_epoch", seconds)
+    gpu.write_array(tmp_path / "array", 16, 16)
+    training = gpu.open_array(tmp_path / "array")
+    scale = gpu.Scale(("a",), size=16, batch_size=4, samples=16, seconds=10.0, steps=100)
+    assert gpu.measure_training(training, None, scale, 1) == (4.0, pytest.approx(4 / 3), 2.0)
+    assert state.steps == 2 * gpu.WARM_UP + 10 + 10
+    assert gpu.measure_training(training, None, scale, 1, pipeline=False) == (4.0, 0.0, 0.0)
