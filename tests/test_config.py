@@ -20,9 +20,9 @@ def make(**sections: Any) -> Config:
 # sections written in Python, the same by --set, and what the message names
 CONTRADICTIONS = {
     "unused weights file": (
-        dict(network=Network(weights_file="w.pt")),
-        ["network.weights_file=w.pt"],
-        "network.weights_file=w.pt is unused with network.pretrained=false: add network.pretrained=true",
+        dict(network=Network(start="w.pt")),
+        ["network.start=w.pt"],
+        "network.start=w.pt is unused with network.pretrained=false: add network.pretrained=true",
     ),
     "training size": (
         dict(training=Training(size=128)),
@@ -147,10 +147,10 @@ def test_overrides_are_typed_and_leave_the_original_alone():
     chosen = override(
         original,
         ("training.epochs=7", "data.sizes=64,32,16", "network.pretrained=True", "split.holdout=0",
-         "network.weights_file=a=b.pt"),
+         "network.start=a=b.pt"),
     )  # fmt: skip
     assert (chosen.training.epochs, chosen.data.sizes) == (7, (64, 32, 16))
-    assert chosen.network.pretrained is True and chosen.network.weights_file == "a=b.pt"
+    assert chosen.network.pretrained is True and chosen.network.start == "a=b.pt"
     assert chosen.split.holdout == 0.0 and isinstance(chosen.split.holdout, float)
     assert chosen.training.batch_size == original.training.batch_size
     assert original == make()

@@ -21,7 +21,9 @@ from torch import nn
 from lib import files
 from lib.console import info, warn
 from lib.errors import UserError
-from lib.learning import weights_file
+from lib.learning import downloads, packaged_weights, weights_file, winner_2018
+from lib.learning.network_spec import NetworkSpec
+from lib.learning.packaged_weights import Package
 from lib.learning.weights_file import Weights
 
 MIN_FIT = 0.9  # of the tensors and of the parameters, of the network as well as of the file
@@ -29,15 +31,68 @@ MIN_FIT = 0.9  # of the tensors and of the parameters, of the network as well as
 FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 
 
-class LoadedWeights(NamedTuple):
-    """What was loaded: the file, the number of input channels of its first layer, and its licence."""
+class Origin(NamedTuple):
+    """Where initial weights come from, and what else of the same network is known.
 
-    path: Path
-    channels: int
-    license: str
+    Attributes
+    ----------
+    source : dict of str
+        As `NetworkSpec.initial_weights`.
+    channels : int
+        Input channels of its first layer; 0 where it has none.
+    rest : dict of Tensor
+        The tensors of a network of ours, or of the winner's, that are not the backbone's: of the head
+        (``head.``), mean and std of the input.
+    outputs : list of str
+        Names of its outputs; empty where they are unknown.
+    is_complete : bool
+        Whether all tensors of the backbone were given, its last layer included.
+    """
+
+    source: dict[str, str]
+    channels: int = 0
+    rest: Weights = {}  # noqa: RUF012 (never modified)
+    outputs: list[str] = []  # noqa: RUF012
+    is_complete: bool = False
+
+    def copy_head(self, head: nn.Module | None, spec: NetworkSpec) -> bool:
+        """Copy what fits into a network's head, its last layer only for the same outputs.
+
+        Returns
+        -------
+        bool
+            Whether no tensor of the network starts at random.
+        """
+        if head is None:
+            return self.is_complete and spec.has_own_last_layer
+        own, same = head.state_dict(), self.outputs == spec.outputs
+        given = {name.removeprefix("head."): value for name, value in self.rest.items()}
+        taken = {
+            name: given[name]
+            for name in own
+            if _same_shape(own, given, name) and (same or not name.startswith("last."))
+        }
+        head.load_state_dict(own | taken)
+        return self.is_complete and len(taken) == len(own) and spec.has_own_last_layer
+
+    def statistics(self, channels: int) -> tuple[list[float], list[float]]:
+        """Return mean and std of the input, grey levels 0-255, R G B (Y).
+
+        Raises
+        ------
+        UserError
+            If the file has none, or not for all channels.
+        """
+        mean, std = (self.rest.get(name, torch.empty(0)).flatten().tolist() for name in ("mean", "std"))
+        if min(len(mean), len(std)) < channels:
+            raise UserError(
+                f"network.normalisation=start: {self.source['source']} holds no mean and std for "
+                f"{channels} channels, as a network of this project does: use network.normalisation=standard"
+            )
+        return mean, std
 
 
-def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: str) -> LoadedWeights:
+def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: str) -> Origin:
     """Copy the weights of a file into a network, those of the last layer only from one of our own networks.
 
     Parameters
@@ -49,7 +104,7 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
     outputs : list of str
         Names of the outputs of its last layer.
     setting : str
-        ``network.weights_file``: a file, or the folder of a network of this project.
+        ``network.start``: a file, its address, or the folder of a network of this project.
 
     Raises
     ------
@@ -57,8 +112,16 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
         If the file cannot be read without running code, holds values that are not finite, or too few of its
         tensors fit the network (`MIN_FIT`); the message says how many fit, and the first that does not.
     """
-    path = weights_file.find(Path(setting).expanduser(), architecture)
+    is_address = downloads.is_address(setting)
+    path = (
+        downloads.fetch(setting)
+        if is_address
+        else weights_file.find(Path(setting).expanduser(), architecture)
+    )
     every, known = weights_file.read(path), _description(path)
+    winners = winner_2018.translate(every)
+    if winners is not None:
+        every, known = winners, winner_2018.DESCRIPTION
     weights, prefix = _under_best_prefix(every, backbone)
     keeps_last = prefix.endswith("backbone.") and known.get("outputs", outputs) == outputs
     fit = _Fit.of(backbone, weights, keeps_last)
@@ -68,22 +131,53 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
     if fit.share < MIN_FIT or not fit.has_first_layer:
         is_of = f" (of {known['architecture']})" if "architecture" in known else ""
         raise UserError(
-            f"network.weights_file={path}{is_of} does not fit {architecture}: {fit.describe()}, expected at "
+            f"network.start={path}{is_of} does not fit {architecture}: {fit.describe()}, expected at "
             f"least {MIN_FIT:.0%} and the first layer; {fit.first_unfitting()}: name a file with timm's "
             f"weights of {architecture}, or train from scratch with --set network.pretrained=false"
         )
-    for name, value in fit.fitting.items():
+    parent = prefix.removesuffix("backbone.")
+    rest = {
+        name.removeprefix(parent): value
+        for name, value in every.items()
+        if parent != prefix and name.startswith(parent) and not name.startswith(prefix)
+    }
+    _copy(fit, backbone, path, rest)
+    source = {"source": setting if is_address else str(path)} | weights_file.identify(path)
+    origin = {name: str(value) for name, value in known.get("initial_weights", {}).items()}
+    source["license"] = origin.get("license", "unknown")
+    if "trained_on" in origin:
+        source["trained_on"] = origin["trained_on"]
+        warn(f"{path} was trained on {origin['trained_on']}: scores on those samples are too high")
+    complete = len(fit.fitting) == sum(value.is_floating_point() for value in backbone.state_dict().values())
+    return Origin(source, fit.channels, rest, known.get("outputs", []), complete)
+
+
+def load_package(backbone: nn.Module, package: Package, path: Path) -> Origin:
+    """Copy the weights of an installed package's file into a network, without those of the last layer.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or does not fit.
+    """
+    fit = _Fit.of(backbone, packaged_weights.read(path, backbone), keeps_last=False)
+    if not fit.is_complete:
+        raise UserError(f"{path}: {fit.first_unfitting()}: install {package.name} again")
+    _copy(fit, backbone, path, {})
+    return Origin({"source": f"package {package.name}", "license": package.license}, fit.channels)
+
+
+def _copy(fit: "_Fit", backbone: nn.Module, path: Path, rest: Weights) -> None:
+    """Copy the fitting tensors into a network; a `UserError` if a value, also of the rest, is not finite."""
+    for name, value in (rest | fit.fitting).items():
         if not value.float().isfinite().all():
             raise UserError(
-                f"network.weights_file={path}: {name} holds values that are not finite; download or train "
-                f"it again"
+                f"network.start={path}: {name} holds values that are not finite; download or train it again"
             )
     backbone.load_state_dict(fit.counters | fit.fitting, strict=False)
     info(f"  initial weights from {path}: {fit.describe()}")
     if not fit.is_complete:
         warn(f"{path}: {fit.first_unfitting()}; such tensors start at random")
-    license = known.get("initial_weights", {}).get("license", "unknown")
-    return LoadedWeights(path, fit.channels, license)
 
 
 def _description(path: Path) -> dict[str, Any]:
@@ -151,7 +245,7 @@ class _Fit(NamedTuple):
     def of(cls, backbone: nn.Module, weights: Weights, keeps_last: bool) -> "_Fit":
         """Compare a file's tensors with a network's; the last layer's only if `keeps_last` and they fit."""
         own = backbone.state_dict()
-        last = tuple(f"{name}." for name in _last_layers(backbone))
+        last = tuple(f"{name}." for name in last_layers(backbone))
         dropped = {
             name
             for name in own.keys() | weights.keys()
@@ -232,7 +326,8 @@ def first_layers(backbone: nn.Module) -> list[str]:
     return _as_list(getattr(backbone, "pretrained_cfg", {}).get("first_conv"))
 
 
-def _last_layers(backbone: nn.Module) -> list[str]:
+def last_layers(backbone: nn.Module) -> list[str]:
+    """Return the names of a backbone's last layers, also where it was made without them."""
     names = _as_list(getattr(backbone, "pretrained_cfg", {}).get("classifier"))
     last = backbone.get_classifier()
     return names or [name for name, module in backbone.named_modules() if module is last]

@@ -17,10 +17,11 @@ from lib import files
 from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
-from lib.learning import backbones
+from lib.learning import backbones, pooled_heads
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
+from lib.learning.pooled_heads import PooledHead
 
 
 class Classifier(nn.Module):
@@ -42,7 +43,15 @@ class Classifier(nn.Module):
         self.spec, self.backbone = spec, backbone
         self.fusion: Fusion | None = None
         self.heads: GroupHeads | None = None
-        width, seen = backbone.num_features, len(spec.channels)
+        width, seen = backbones.representation_width(backbone), len(spec.channels)
+        self.starts_complete = False  # whether nothing of it is random before training
+        self.head: PooledHead | None = None
+        if spec.has_pooled_head:
+            backbones.freeze_unused_head(backbone)
+            widths = pooled_heads.map_widths(backbone, spec.head)
+            outputs = len(spec.outputs) if spec.has_own_last_layer else 0
+            self.head = PooledHead(spec.head, spec.pooling, widths, outputs, spec.dropout)
+            width = self.head.num_features
         if spec.features:
             outputs = len(spec.outputs) if spec.heads is None else spec.fusion_width
             scaler = FeatureScaler(len(spec.features), spec.feature_scaling)
@@ -64,16 +73,29 @@ class Classifier(nn.Module):
         # viewed as channels first, the bytes stay where they are: torch's channels_last layout
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        output = self.backbone((images_BKHW - self.mean) / self.std)
+        output = self._represent((images_BKHW - self.mean) / self.std)
         output = output if self.fusion is None else self.fusion(output, features_BF)
         return output if self.heads is None else self.heads(output)
+
+    def _represent(self, images_BKHW: torch.Tensor) -> torch.Tensor:
+        """Return logits, or the representation where the last layer is that of a fusion or of heads."""
+        size = self.spec.input_size
+        if size and images_BKHW.shape[2:] != (size, size):
+            # as wide as the factor where images become smaller
+            options = dict(mode="bilinear", antialias=True, align_corners=False)
+            images_BKHW = nn.functional.interpolate(images_BKHW, (size, size), **options)
+        if self.head is None:
+            return self.backbone(images_BKHW)
+        return self.head(pooled_heads.maps(self.backbone, images_BKHW, self.spec.head))
 
     @property
     def last_layer(self) -> nn.Module:
         """The layer, or heads, that produce the logits."""
         if self.heads is not None:
             return self.heads
-        return self.backbone.get_classifier() if self.fusion is None else self.fusion.layers[-1]
+        if self.fusion is not None:
+            return self.fusion.layers[-1]
+        return self.backbone.get_classifier() if self.head is None else self.head.last
 
 
 def build(
@@ -97,12 +119,17 @@ def build(
     UserError
         If timm has no such architecture, or the pretrained weights are unavailable.
     """
-    backbone, source = backbones.create_pretrained(settings, *_backbone_outputs(spec))
-    model = Classifier(replace(spec, initial_weights=source), backbone)
+    backbone, origin = backbones.create_pretrained(settings, *_backbone_outputs(spec))
+    model = Classifier(replace(spec, initial_weights=origin.source), backbone)
+    model.starts_complete = origin.copy_head(model.head, spec)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
-    unit = [0.0] * len(mean), [255.0] * len(std)
-    model.set_statistics(*{"standard": (mean, std), "unit": unit}[settings.normalisation])
+    match settings.normalisation:
+        case "unit":
+            mean, std = [0.0] * len(mean), [255.0] * len(std)
+        case "start":
+            mean, std = origin.statistics(len(spec.channels))
+    model.set_statistics(mean, std)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -165,7 +192,9 @@ def load(folder: Path) -> Classifier:
     with files.reading(folder / "model.json", script):
         try:
             outputs, dropout = _backbone_outputs(spec)
-            backbone = backbones.create(spec.architecture, len(spec.channels), len(outputs), dropout)
+            backbone = backbones.create(
+                spec.architecture, len(spec.channels), len(outputs), dropout, stem_pool=spec.stem_pool
+            )
             model = Classifier(spec, backbone)
         except UserError as error:  # it names the setting
             raise ValueError(str(error)) from None
@@ -217,7 +246,7 @@ def start_from(model: Classifier, folder: Path) -> None:
 
 def _backbone_outputs(spec: NetworkSpec) -> tuple[list[str], float]:
     """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it."""
-    return (spec.outputs, spec.dropout) if spec.has_own_last_layer else ([], 0.0)
+    return (spec.outputs, spec.dropout) if spec.has_own_last_layer and not spec.has_pooled_head else ([], 0.0)
 
 
 def count_parameters(model: nn.Module) -> int:

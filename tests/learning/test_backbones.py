@@ -95,7 +95,7 @@ def offline(monkeypatch, tmp_path):
 def test_without_a_connection_pretrained_weights_are_one_line_with_three_remedies(name):
     message = rejected(with_settings(architecture=name, pretrained=True))
     assert f"pretrained weights of {name} are unavailable" in message
-    for remedy in ("connect", "network.weights_file=FILE", "network.pretrained=false"):
+    for remedy in ("connect", "network.start=FILE", "network.pretrained=false"):
         assert remedy in message
 
 

@@ -17,7 +17,7 @@ RESNET = Network(architecture="test_resnet")
 
 def start_from(path, outputs=3, features=None, heads=None, **changes):
     """Build a network from a file."""
-    changes = {"architecture": "test_resnet", "pretrained": True, "weights_file": str(path)} | changes
+    changes = {"architecture": "test_resnet", "start": str(path)} | changes
     settings = Network(**changes)
     torch.manual_seed(11)
     spec = describe(settings, outputs, features, **({} if heads is None else {"heads": heads}))
