@@ -19,10 +19,25 @@ def make(**sections: Any) -> Config:
 
 # sections written in Python, the same by --set, and what the message names
 CONTRADICTIONS = {
-    "unused weights file": (
-        dict(network=Network(start="w.pt")),
-        ["network.start=w.pt"],
-        "network.start=w.pt is unused with network.pretrained=false: add network.pretrained=true",
+    "pooling and head": (
+        dict(network=Network(head="multilevel", pooling="gem")),
+        ["network.head=multilevel", "network.pooling=gem"],
+        "network.pooling=gem is for network.head=linear: multilevel pools by mean and maximum",
+    ),
+    "dropout of avgmax": (
+        dict(network=Network(head="avgmax", dropout=0.3)),
+        ["network.head=avgmax", "network.dropout=0.3"],
+        "network.dropout=0.3 has no effect with network.head=avgmax, whose dropout is 0.5",
+    ),
+    "normalisation of nothing": (
+        dict(network=Network(normalisation="start")),
+        ["network.normalisation=start"],
+        "network.normalisation=start needs network.start",
+    ),
+    "no training": (
+        dict(network=Network(start="w.pt"), training=Training(size=64, epochs=0)),
+        ["network.start=w.pt", "training.epochs=0"],
+        "it needs network.start=FILE (or its address, or a network's folder) and network.normalisation=start",
     ),
     "training size": (
         dict(training=Training(size=128)),
@@ -59,7 +74,7 @@ CONTRADICTIONS = {
         ["split.validation=0"],
         "split.validation=0 leaves no validation samples: set a share, for example 0.2",
     ),
-    "no training": (
+    "no training samples": (
         dict(split=Split(validation=0.5, holdout=0.5)),
         ["split.validation=0.5", "split.holdout=0.5"],
         "split.validation=0.5 and split.holdout=0.5 leave no training samples",
@@ -84,7 +99,10 @@ def test_contradictions_are_rejected_in_python_as_by_set(name):
         dict(split=Split(folds=5, validation=0)),  # unused with folds
         dict(split=Split(folds=5, validation=0.9, holdout=0.2)),
         dict(network=Network(features="all"), features=Features(columns="all", size=32)),
-        dict(network=Network(kind="trees", features="ten")),
+        dict(network=Network(kind="trees", features="ten"), training=Training(size=64, epochs=0)),
+        dict(network=Network(start="w.pt", normalisation="start"), training=Training(size=64, epochs=0)),
+        dict(network=Network(head="avgmax", dropout=0.5)),
+        dict(network=Network(head="avgmax", dropout=0.3, features="ten")),
         dict(training=Training(size=32, early_stopping=6)),
     ],
 )

@@ -1,10 +1,10 @@
 """Files from the network: downloaded once, completely or not at all."""
 
 import http.client
+import re
 from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 import torch
@@ -29,7 +29,7 @@ def fetch(address: str) -> Path:
     UserError
         If it cannot be downloaded completely.
     """
-    name = unquote(urlsplit(address).path).rpartition("/")[2]
+    name = re.sub(r"[^\w.-]+", "_", address.partition("?")[0].rpartition("/")[2])[-100:]
     # two addresses may end in the same name
     path = Path(torch.hub.get_dir()) / "checkpoints" / f"{files.fingerprint(address)[:8]}_{name}"
     if path.exists():

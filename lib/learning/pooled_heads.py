@@ -23,8 +23,10 @@ class GeneralisedMean(nn.Module):
 
     def forward(self, map_BRHW: torch.Tensor) -> torch.Tensor:
         """Return the representation, shape (B, R); negative values count as 0."""
-        powers_BRHW = map_BRHW.float().clamp(min=1e-6).pow(self.exponent)
-        return powers_BRHW.mean(dim=(2, 3)).pow(1 / self.exponent)
+        log_BRP = map_BRHW.float().clamp(min=1e-6).log().flatten(2)
+        # by logarithms, as powers of small values would vanish
+        log_mean_BR = torch.logsumexp(self.exponent * log_BRP, dim=2) - math.log(log_BRP.shape[2])
+        return (log_mean_BR / self.exponent).exp()
 
 
 class AttentionPooling(nn.Module):

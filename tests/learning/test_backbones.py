@@ -185,7 +185,7 @@ def test_the_yellow_channel_is_chosen_also_without_pretrained_weights(choice, is
 
 
 def test_every_first_layer_is_initialised():
-    backbone, _ = backbones.create_pretrained(
+    backbone, _origin = backbones.create_pretrained(
         Network(architecture="mobileone_s0", fourth_channel="zero"), ["a"], 0.0
     )
     names = backbone.pretrained_cfg["first_conv"]
