@@ -137,7 +137,7 @@ WINNER_2018 = Config(
     ),
     training=Training(size=512, epochs=0),
     # its probabilities for the validation images, which it has seen, are no guide to those for others
-    threshold=Threshold(method="frequency"),
+    threshold=Threshold(method="frequency", calibration="none"),
     # whole images as large as those that its training crops were cut from, or as those crops
     networks={"winner_768": (), "winner_512": ("network.input_size=512",)},
 )

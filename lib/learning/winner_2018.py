@@ -16,7 +16,7 @@ LICENSE = "mit"
 # of pixels from 0 to 1, R G B Y: part of the network
 MEAN = (0.074598, 0.050630, 0.050891, 0.076287)
 STD = (0.122813, 0.085745, 0.129882, 0.119411)
-TRAINED_ON = "Kaggle's training images (folds 1 to 4 of 5, by its name) and external ones"
+TRAINED_ON = "Kaggle's training images (most of them: one of five folds) and external ones"
 # as a network of ours states them in its model.json
 DESCRIPTION = {
     "architecture": "densenet121",

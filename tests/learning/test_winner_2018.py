@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, max_pool2d, relu
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate, max_pool2d, relu
 from torchvision.models import densenet121
 
 from lib.config import Network
 from lib.errors import UserError
+from lib.evaluation import predictions
 from lib.labels import CLASSES
 from lib.learning import models, weights_file, winner_2018
+from tests.conftest import call, write_kaggle
 from tests.learning.tiny import STATISTICS, describe, images, logits
 
 SETTINGS = dict(architecture="densenet121", head="avgmax", normalisation="start")
@@ -156,3 +158,28 @@ def test_a_wrong_or_damaged_file_is_one_line(published, file, tmp_path, change):
 def test_numbers_of_numpy_in_a_checkpoint_are_left_out(tmp_path):
     torch.save({"state": {"a": torch.ones(2)}, "best": np.float32(0.5)}, tmp_path / "w.pt")
     assert list(weights_file.read(tmp_path / "w.pt")) == ["state.a"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
+def test_the_preset_predicts_every_subset_without_training(published, file, tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=24)
+    options = ["--preset", "winner_2018", "--data", raw, "--work", tmp_path, "--set", f"network.start={file}",
+               "data.sizes=32", "training.size=32", "data.shard_rows=32", "training.precision=float32",
+               "network.input_size=64"]  # fmt: skip
+    for script in ("00_prepare", "02_train_cnn", "04_threshold"):
+        call(script, *options)
+    call("05_submit", "--no-report", *options)
+    run = tmp_path / "outputs" / "winner_2018"
+    shown = np.load(next((tmp_path / "data" / "cache").glob("*/test_32/00000.npy")))
+    with torch.inference_mode():
+        larger = interpolate(torch.from_numpy(shown).permute(0, 3, 1, 2).float(), (64, 64), mode="bilinear")
+        expected_NC = published(larger.permute(0, 2, 3, 1), False).sigmoid().numpy()
+    for name in ("winner_768", "winner_512"):
+        table = predictions.load(run / "predictions" / name / "test.npz")
+        assert table.ids == [f"t{row:02d}" for row in range(5)]
+        assert np.allclose(table.probabilities_NC, expected_NC, atol=1e-4)
+        assert not (run / "networks" / name / "history.csv").exists()
+        for subset in ("train", "validation"):
+            assert (run / "predictions" / name / f"{subset}.npz").exists()
+    assert len((run / "submission.csv").read_text().splitlines()) == 6
