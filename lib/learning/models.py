@@ -124,12 +124,12 @@ def build(
     model.starts_complete = origin.copy_head(model.head, spec)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
-    match settings.normalisation:
-        case "unit":
-            mean, std = [0.0] * len(mean), [255.0] * len(std)
-        case "start":
-            mean, std = origin.statistics(len(spec.channels))
-    model.set_statistics(mean, std)
+    statistics = {
+        "standard": lambda: (mean, std),
+        "unit": lambda: ([0.0] * len(mean), [255.0] * len(std)),
+        "start": lambda: origin.statistics(len(spec.channels)),
+    }
+    model.set_statistics(*statistics[settings.normalisation]())
     return model.to(memory_format=torch.channels_last)
 
 

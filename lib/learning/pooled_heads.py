@@ -1,6 +1,7 @@
 """Heads on the maps of any of timm's networks: how they are pooled, and the layers up to the logits."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from timm.layers import AttentionPoolLatent, SelectAdaptivePool2d
@@ -41,13 +42,13 @@ class AttentionPooling(nn.Module):
         return self.attention(map_BRHW.flatten(2).transpose(1, 2))
 
 
-def _make_pooling(name: str, width: int) -> nn.Module:
-    """Return the pooling of a map: as ``network.pooling``, or catavgmax, mean and maximum concatenated."""
-    if name == "gem":
-        return GeneralisedMean()
-    if name == "attention":
-        return AttentionPooling(width)
-    return SelectAdaptivePool2d(pool_type=f"fast{name}", flatten=True)  # deterministic on GPUs as well
+# by the setting ``network.pooling``, from the width of the map; timm's fast ones are deterministic on GPUs
+POOLINGS: dict[str, Callable[[int], nn.Module]] = {
+    "avg": lambda _width: SelectAdaptivePool2d(pool_type="fastavg", flatten=True),
+    "max": lambda _width: SelectAdaptivePool2d(pool_type="fastmax", flatten=True),
+    "gem": lambda _width: GeneralisedMean(),
+    "attention": AttentionPooling,
+}
 
 
 class PooledHead(nn.Module):
@@ -71,9 +72,11 @@ class PooledHead(nn.Module):
 
     def __init__(self, kind: str, pooling: str, widths: list[int], outputs: int, dropout: float) -> None:
         super().__init__()
-        self.pool = _make_pooling("catavgmax" if kind != "linear" else pooling, widths[-1])
         self.neck, self.num_features = nn.Sequential(), widths[-1]
-        if kind != "linear":
+        if kind == "linear":
+            self.pool = POOLINGS[pooling](widths[-1])
+        else:  # mean and maximum
+            self.pool = SelectAdaptivePool2d(pool_type="fastcatavgmax", flatten=True)
             self.num_features = 2 * sum(widths)
             self.neck.add_module("bn1", nn.BatchNorm1d(self.num_features))
         if kind == "avgmax":
