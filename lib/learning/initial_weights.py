@@ -22,74 +22,13 @@ from lib import files
 from lib.console import info, warn
 from lib.errors import UserError
 from lib.learning import downloads, packaged_weights, weights_file, winner_2018
-from lib.learning.network_spec import NetworkSpec
+from lib.learning.origin import Origin
 from lib.learning.packaged_weights import Package
-from lib.learning.weights_file import Weights
+from lib.learning.weights_file import Weights, same_shape
 
 MIN_FIT = 0.9  # of the tensors and of the parameters, of the network as well as of the file
 # timm's names for the functions that rename the tensors of a network's original authors
 FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
-
-
-class Origin(NamedTuple):
-    """Where initial weights come from, and what else of the same network is known.
-
-    Attributes
-    ----------
-    source : dict of str
-        As `NetworkSpec.initial_weights`.
-    channels : int
-        Input channels of its first layer; 0 where it has none.
-    rest : dict of Tensor
-        The tensors of a network of ours, or of the winner's, that are not the backbone's: of the head
-        (``head.``), mean and std of the input.
-    outputs : list of str
-        Names of its outputs; empty where they are unknown.
-    is_complete : bool
-        Whether all tensors of the backbone were given, its last layer included.
-    """
-
-    source: dict[str, str]
-    channels: int = 0
-    rest: Weights = {}  # noqa: RUF012 (never modified)
-    outputs: list[str] = []  # noqa: RUF012
-    is_complete: bool = False
-
-    def copy_head(self, head: nn.Module | None, spec: NetworkSpec) -> bool:
-        """Copy what fits into a network's head, its last layer only for the same outputs.
-
-        Returns
-        -------
-        bool
-            Whether no tensor of the network starts at random.
-        """
-        if head is None:
-            return self.is_complete and spec.has_own_last_layer
-        own, same = head.state_dict(), self.outputs == spec.outputs
-        given = {name.removeprefix("head."): value for name, value in self.rest.items()}
-        taken = {
-            name: given[name]
-            for name in own
-            if _same_shape(own, given, name) and (same or not name.startswith("last."))
-        }
-        head.load_state_dict(own | taken)
-        return self.is_complete and len(taken) == len(own) and spec.has_own_last_layer
-
-    def statistics(self, channels: int) -> tuple[list[float], list[float]]:
-        """Return mean and std of the input, grey levels 0-255, R G B (Y).
-
-        Raises
-        ------
-        UserError
-            If the file has none, or not for all channels.
-        """
-        mean, std = (self.rest.get(name, torch.empty(0)).flatten().tolist() for name in ("mean", "std"))
-        if min(len(mean), len(std)) < channels:
-            raise UserError(
-                f"network.normalisation=start: {self.source['source']} holds no mean and std for "
-                f"{channels} channels, as a network of this project does: use network.normalisation=standard"
-            )
-        return mean, std
 
 
 def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: str) -> Origin:
@@ -249,7 +188,7 @@ class _Fit(NamedTuple):
         dropped = {
             name
             for name in own.keys() | weights.keys()
-            if name.startswith(last) and not (keeps_last and _same_shape(own, weights, name))
+            if name.startswith(last) and not (keeps_last and same_shape(own, weights, name))
         }
         own, weights = (
             {name: value for name, value in one.items() if name not in dropped} for one in (own, weights)
@@ -261,7 +200,7 @@ class _Fit(NamedTuple):
         counters = {
             name: value
             for name, value in weights.items()
-            if name not in found and _same_shape(own, weights, name) and own[name].dtype == value.dtype
+            if name not in found and same_shape(own, weights, name) and own[name].dtype == value.dtype
         }
         first = [f"{name}.weight" for name in first_layers(backbone)]
         adapted = {name: _adapt(found[name], own[name]) for name in first if name in found and name in own}
@@ -271,7 +210,7 @@ class _Fit(NamedTuple):
     @property
     def fitting(self) -> Weights:
         """The file's tensors that have the name and the shape of one of the network's."""
-        names = (name for name in self.expected if _same_shape(self.expected, self.found, name))
+        names = (name for name in self.expected if same_shape(self.expected, self.found, name))
         return {name: self.found[name] for name in names}
 
     @property
@@ -309,11 +248,6 @@ class _Fit(NamedTuple):
                 shapes = ("x".join(map(str, one.shape)) for one in (self.found[name], value))
                 return "the first that does not is {}, whose shape is {}, expected {}".format(name, *shapes)
         return f"the first that does not is the file's {extra}, which the network lacks"
-
-
-def _same_shape(first: Weights, second: Weights, name: str) -> bool:
-    """Return whether both have a tensor of the name, and of the same shape."""
-    return name in first and name in second and first[name].shape == second[name].shape
 
 
 def _sizes(weights: Weights) -> tuple[int, int]:

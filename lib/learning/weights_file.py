@@ -130,3 +130,8 @@ def _flatten(content: Any, depth: int, prefix: str = "") -> Iterator[tuple[str, 
 def is_usable(value: Any) -> bool:
     """Return whether a value is a tensor that another one can be set to."""
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def same_shape(first: Weights, second: Weights, name: str) -> bool:
+    """Return whether both have a tensor of the name, and of the same shape."""
+    return name in first and name in second and first[name].shape == second[name].shape
