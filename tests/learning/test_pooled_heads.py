@@ -195,12 +195,16 @@ def test_images_are_resized_on_the_device(size, shape):
     assert (column.diff() > -1e-3).all()
 
 
-def test_one_more_max_pool_halves_the_maps():
+def test_one_more_max_pool_halves_the_maps(tmp_path):
     for name in ("resnet10t", "densenet121"):
         plain, pooled = (
             timm_maps(network(with_settings(architecture=name, stem_pool=value))) for value in (False, True)
         )
         assert plain.shape[-1] == 2 * pooled.shape[-1]
+    model = network(with_settings(architecture="resnet10t", stem_pool=True))
+    model.spec.write(tmp_path)
+    models.save_weights(tmp_path / "weights.safetensors", model.state_dict())
+    assert torch.equal(logits(models.load(tmp_path), images(2, 64)), logits(model, images(2, 64)))
     with pytest.raises(UserError, match=r"network\.stem_pool=true: the stem of test_convnext"):
         network(with_settings(architecture="test_convnext", stem_pool=True))
 
