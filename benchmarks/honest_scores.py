@@ -192,7 +192,7 @@ def print_table(simulations: list[Simulation], title: str) -> None:
 
 def run_seed(seed: int, options: argparse.Namespace) -> dict[str, RunReport]:
     """Run the stages on one simulation, with a split by group and by sample."""
-    settings = [*SETTINGS, f"network.weights_file={options.weights}", f"simulation.name=honest_{seed}"]
+    settings = [*SETTINGS, f"network.start={options.weights}", f"simulation.name=honest_{seed}"]
     settings += [f"{section}.seed={seed}" for section in ("simulation", "split", "training")]
     return {
         by: simulated_runs.run_stages(

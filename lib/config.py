@@ -132,23 +132,43 @@ class Network(Section):
         "resnet34", "name of a timm model, with or without the tag of its weights: resnet34.tv_in1k"
     )
     channels: str = setting("RGBY", "input channels: all, or all but yellow", ("RGBY", "RGB"))
+    head: str = setting(
+        "linear",
+        "what follows the convolutions: a last layer; mean and maximum, and two layers (the winner of 2018); "
+        "or a last layer on mean and maximum of every stage",
+        ("linear", "avgmax", "multilevel"),
+    )
+    pooling: str = setting(
+        "own",
+        "of the linear head: the network's own, mean, maximum, generalised mean, or attention",
+        ("own", "avg", "max", "gem", "attention"),
+    )
+    stem_pool: bool = setting(False, "one more max-pool after the stem, for large images (ResNet, DenseNet)")
+    input_size: int = setting(
+        0, "side that images are resized to on the device, in pixels; 0: as they are", low=0, high=4096
+    )
     normalisation: str = setting(
         "standard",
-        "of the input: by mean and std of the training images, or to [0, 1] (Hoogenboom)",
-        ("standard", "unit"),
+        "of the input: by mean and std of the training images, to [0, 1] (Hoogenboom), or that of "
+        "network.start",
+        ("standard", "unit", "start"),
     )
-    pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
-    weights_file: str = setting(
+    pretrained: bool = setting(
+        False, "start from ImageNet weights, of a package where there is one, else of timm's hub"
+    )
+    start: str = setting(
         "",
-        "pretrained: load the weights from this file instead of the hub; also the folder of a network of "
-        "this project",
+        "start from these weights instead: a file, its https address, or the folder of a network of this "
+        "project",
     )
     fourth_channel: str = setting(
         "timm",
         "initial weights of the yellow channel: timm's own, zero, or copied from blue (Liu)",
         ("timm", "zero", "copy"),
     )
-    dropout: float = setting(0.0, "dropout rate before the last layer", low=0, high=0.95)
+    dropout: float = setting(
+        0.0, "dropout rate before the last layer; avgmax has its own, 0.5", low=0, high=0.95
+    )
     drop_path: float = setting(
         0.0, "stochastic depth: how often the last residual block is skipped in training", low=0, high=0.95
     )
@@ -182,7 +202,9 @@ class Training(Section):
     """How it is trained."""
 
     size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
-    epochs: int = setting(20, "passes over the training samples", low=1)
+    epochs: int = setting(
+        20, "passes over the training samples; 0: predict with network.start as it is", low=0
+    )
     batch_size: int = setting(32, "samples per batch", low=2)
     learning_rate: float = setting(1e-3, "highest learning rate of the schedule", low=1e-8, high=10)
     backbone_rate: float = setting(
@@ -540,10 +562,13 @@ def _check_network(config: Config) -> None:
         raise UserError("network.features=all needs features.columns=all, which stage 01 computes")
     if not config.is_network and not config.uses_features:
         raise UserError("network.kind=trees needs features: network.features=ten or all")
-    if config.network.weights_file and not config.network.pretrained:
+    _check_head(config.network)
+    if not config.network.start and config.network.normalisation == "start":
+        raise UserError("network.normalisation=start needs network.start; or use standard or unit")
+    if config.is_network and config.training.epochs == 0 and config.network.normalisation != "start":
         raise UserError(
-            f"network.weights_file={config.network.weights_file} is unused with network.pretrained=false: "
-            f"add network.pretrained=true, or leave the file out"
+            "training.epochs=0 predicts with a network as it is: it needs network.start=FILE (or its "
+            "address, or a network's folder) and network.normalisation=start; or train for an epoch or more"
         )
 
 
@@ -559,7 +584,7 @@ def _check_training(training: Training) -> None:
             f"whose cycles start at rate 0: choose one_cycle, cosine or constant, or set 0"
         )
     for name, fits in (
-        ("warmup_epochs", training.warmup_epochs < training.epochs),
+        ("warmup_epochs", training.warmup_epochs < max(training.epochs, 1)),
         ("average_epochs", training.average_epochs <= training.epochs),
     ):
         if not fits:
@@ -578,6 +603,19 @@ def _check_training(training: Training) -> None:
         raise UserError(
             f"training.average_epochs={training.average_epochs} excludes "
             f"training.{name}={getattr(training, name)}, which {why}: set one of them to 0"
+        )
+
+
+def _check_head(network: Network) -> None:
+    if network.head != "linear" and network.pooling != "own":
+        raise UserError(
+            f"network.pooling={network.pooling} is for network.head=linear: {network.head} pools by mean and "
+            f"maximum; leave one of them out"
+        )
+    if network.head == "avgmax" and network.features == "none" and network.dropout not in (0, 0.5):
+        raise UserError(
+            f"network.dropout={network.dropout} has no effect with network.head=avgmax, whose dropout is "
+            f"0.5: leave it out, or use network.head=linear"
         )
 
 

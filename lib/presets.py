@@ -145,6 +145,27 @@ LIU = Config(
         "rgb_512_with_ten_pooled": (*WITH_TEN, "network.fusion=pooled"),  # ours
     },
 )
+# of its published files, the only one that is a single network for images of 768 px
+WINNERS_FILE = (
+    "https://github.com/CellProfiling/densenet/releases/download/v0.1.0/external_crop512_focal_slov_hardlog_"
+    "class_densenet121_dropout_i768_aug2_5folds_fold0_final.pth"
+)
+WINNER_2018 = Config(
+    name="winner_2018",
+    purpose="Kaggle's images: the published network of the competition's winner, as it is, without training",
+    cost="45 GB of arrays; about 20 minutes on a T4 (estimated)",
+    score="not measured yet: needs Kaggle's images; its validation score is not honest",
+    data=Data(sizes=(512,)),
+    split=Split(validation=0.5),
+    network=Network(
+        architecture="densenet121", head="avgmax", start=WINNERS_FILE, normalisation="start", input_size=768
+    ),
+    training=Training(size=512, epochs=0),
+    # its probabilities for the validation images, which it has seen, are no guide to those for others
+    threshold=Threshold(method="frequency", calibration="none"),
+    # whole images as large as those that its training crops were cut from, or as those crops
+    networks={"winner_768": (), "winner_512": ("network.input_size=512",)},
+)
 STUDY = Hierarchy(train="all", stage_1="both", other="both")
 # ResNet34 is as deep as two ResNet18 in sequence, ResNet50 is the thesis's suggestion, and ResNet101 has as
 # many parameters as four ResNet18
@@ -198,6 +219,7 @@ ALL = (
     STRONG,
     LIU,
     HOOGENBOOM,
+    WINNER_2018,
 )
 PRESETS = {preset.name: preset for preset in ALL}
 

@@ -19,10 +19,25 @@ def make(**sections: Any) -> Config:
 
 # sections written in Python, the same by --set, and what the message names
 CONTRADICTIONS = {
-    "unused weights file": (
-        dict(network=Network(weights_file="w.pt")),
-        ["network.weights_file=w.pt"],
-        "network.weights_file=w.pt is unused with network.pretrained=false: add network.pretrained=true",
+    "pooling and head": (
+        dict(network=Network(head="multilevel", pooling="gem")),
+        ["network.head=multilevel", "network.pooling=gem"],
+        "network.pooling=gem is for network.head=linear: multilevel pools by mean and maximum",
+    ),
+    "dropout of avgmax": (
+        dict(network=Network(head="avgmax", dropout=0.3)),
+        ["network.head=avgmax", "network.dropout=0.3"],
+        "network.dropout=0.3 has no effect with network.head=avgmax, whose dropout is 0.5",
+    ),
+    "normalisation of nothing": (
+        dict(network=Network(normalisation="start")),
+        ["network.normalisation=start"],
+        "network.normalisation=start needs network.start",
+    ),
+    "no training": (
+        dict(network=Network(start="w.pt"), training=Training(size=64, epochs=0)),
+        ["network.start=w.pt", "training.epochs=0"],
+        "it needs network.start=FILE (or its address, or a network's folder) and network.normalisation=start",
     ),
     "training size": (
         dict(training=Training(size=128)),
@@ -94,7 +109,7 @@ CONTRADICTIONS = {
         ["split.validation=0"],
         "split.validation=0 leaves no validation samples: set a share, for example 0.2",
     ),
-    "no training": (
+    "no training samples": (
         dict(split=Split(validation=0.5, holdout=0.5)),
         ["split.validation=0.5", "split.holdout=0.5"],
         "split.validation=0.5 and split.holdout=0.5 leave no training samples",
@@ -119,7 +134,10 @@ def test_contradictions_are_rejected_in_python_as_by_set(name):
         dict(split=Split(folds=5, validation=0)),  # unused with folds
         dict(split=Split(folds=5, validation=0.9, holdout=0.2)),
         dict(network=Network(features="all"), features=Features(columns="all", size=32)),
-        dict(network=Network(kind="trees", features="ten")),
+        dict(network=Network(kind="trees", features="ten"), training=Training(size=64, epochs=0)),
+        dict(network=Network(start="w.pt", normalisation="start"), training=Training(size=64, epochs=0)),
+        dict(network=Network(head="avgmax", dropout=0.5)),
+        dict(network=Network(head="avgmax", dropout=0.3, features="ten")),
         dict(training=Training(size=32, early_stopping=6)),
         dict(training=Training(size=64, epochs=2, average_epochs=2)),
         dict(training=Training(size=64, schedule="one_cycle", warmup_epochs=2.5, start_size=32)),
@@ -198,10 +216,10 @@ def test_overrides_are_typed_and_leave_the_original_alone():
     chosen = override(
         original,
         ("training.epochs=7", "data.sizes=64,32,16", "network.pretrained=True", "split.holdout=0",
-         "network.weights_file=a=b.pt"),
+         "network.start=a=b.pt"),
     )  # fmt: skip
     assert (chosen.training.epochs, chosen.data.sizes) == (7, (64, 32, 16))
-    assert chosen.network.pretrained is True and chosen.network.weights_file == "a=b.pt"
+    assert chosen.network.pretrained is True and chosen.network.start == "a=b.pt"
     assert chosen.split.holdout == 0.0 and isinstance(chosen.split.holdout, float)
     assert chosen.training.batch_size == original.training.batch_size
     assert original == make()

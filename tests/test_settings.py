@@ -28,6 +28,8 @@ HANDLED_IN = {
     "features.denoise": ["features/biological"],
     "features.columns": ["features/table"],
     "network.kind": ["config"],
+    "network.head": ["learning/pooled_heads"],
+    "network.pooling": ["learning/network_spec", "learning/pooled_heads"],
     "network.normalisation": ["learning/models"],
     "network.fourth_channel": ["learning/backbones"],
     "network.features": ["config", "features/table"],

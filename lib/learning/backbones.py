@@ -15,9 +15,11 @@ from torch import nn
 from lib.config import Network
 from lib.console import info, warn
 from lib.errors import UserError
-from lib.learning import initial_weights
+from lib.learning import initial_weights, packaged_weights
+from lib.learning.origin import Origin
 
 PERMISSIVE_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0")
+STEM_POOLS = ("features.pool0", "maxpool")  # timm's names of a stem's max-pool: DenseNet's, ResNet's
 # the words that names of other non-commercial licences contain
 NON_COMMERCIAL = ("-nc", "noncommercial", "seer-license", "apple-amlr")
 
@@ -29,6 +31,7 @@ def create(
     dropout: float,
     pretrained: bool = False,
     drop_path: float = 0.0,
+    stem_pool: bool = False,
 ) -> nn.Module:
     """Return timm's network.
 
@@ -44,12 +47,14 @@ def create(
         With the weights from the hub, or from the cache of an earlier download; otherwise random ones.
     drop_path : float
         Stochastic depth, as the setting ``network.drop_path``.
+    stem_pool : bool
+        As the setting ``network.stem_pool``.
 
     Raises
     ------
     UserError
         If timm has no such network or no such weights of it; the message lists similar ones. If it has no
-        blocks that can be skipped.
+        blocks that can be skipped, or its stem has no max-pool where another one is to follow.
     """
     _check_name(architecture)
     options = dict(in_chans=channels, num_classes=outputs, drop_rate=dropout, pretrained=pretrained)
@@ -60,12 +65,41 @@ def create(
         backbone = timm.create_model(architecture, **options)
     for line in lines if pretrained else ():
         warn(f"{architecture}: {line}")
+    if stem_pool:
+        _add_stem_pool(backbone, architecture)
     return backbone
 
 
-def create_pretrained(
-    settings: Network, outputs: list[str], dropout: float
-) -> tuple[nn.Module, dict[str, str]]:
+def _add_stem_pool(backbone: nn.Module, architecture: str) -> None:
+    """Let a max-pool of 2 by 2 pixels follow that of the stem, as the winner did for images of 1536 px."""
+    modules = dict(backbone.named_modules())
+    name = next((name for name in STEM_POOLS if isinstance(modules.get(name), nn.MaxPool2d)), None)
+    if name is None:
+        raise UserError(
+            f"network.stem_pool=true: the stem of {architecture} has no max-pool; use it with a ResNet or a "
+            f"DenseNet, or leave it out"
+        )
+    parent, _, child = name.rpartition(".")
+    setattr(backbone.get_submodule(parent), child, nn.Sequential(modules[name], nn.MaxPool2d(2)))
+
+
+def freeze_unused_head(backbone: nn.Module) -> None:
+    """Exclude the layers between a backbone's maps and its last layer from training, where ours replace them.
+
+    Training on several GPUs stops at parameters that no gradient reaches.
+    """
+    for name in initial_weights.last_layers(backbone):
+        parent = name.rpartition(".")[0]
+        if parent:
+            backbone.get_submodule(parent).requires_grad_(False)
+
+
+def representation_width(backbone: nn.Module) -> int:
+    """Return the width of what a backbone without a last layer returns."""
+    return getattr(backbone, "head_hidden_size", None) or backbone.num_features
+
+
+def create_pretrained(settings: Network, outputs: list[str], dropout: float) -> tuple[nn.Module, Origin]:
     """Return timm's network with the initial weights that the settings ask for, and where they come from.
 
     Parameters
@@ -78,8 +112,7 @@ def create_pretrained(
     Returns
     -------
     backbone : nn.Module
-    initial_weights : dict of str
-        source and license.
+    origin : Origin
 
     Raises
     ------
@@ -87,20 +120,25 @@ def create_pretrained(
         If timm has no such network, or its pretrained weights are unavailable or do not fit.
     """
     architecture, channels = settings.architecture, len(settings.channels)
-    from_hub = settings.pretrained and not settings.weights_file
+    package = packaged_weights.package_of(architecture) if settings.pretrained else None
+    installed = package is not None and packaged_weights.find(package)
+    from_hub = settings.pretrained and not settings.start and not installed
     initialise = _download if from_hub else create
-    backbone = initialise(architecture, channels, len(outputs), dropout, drop_path=settings.drop_path)
-    source, given = {"source": "random initialisation", "license": ""}, 0
-    if from_hub:
-        source, given = _hub_weights(backbone), 3
-    elif settings.pretrained:
-        path, given, license = initial_weights.load(backbone, architecture, outputs, settings.weights_file)
-        source = {"source": str(path), "license": license}
-    if source["license"] and (from_hub or source["license"] != "unknown"):
-        _announce(architecture, **source)
-    if channels == 4 and given < 4:
+    options = dict(drop_path=settings.drop_path, stem_pool=settings.stem_pool)
+    backbone = initialise(architecture, channels, len(outputs), dropout, **options)
+    origin = Origin({"source": "random initialisation", "license": ""})
+    if settings.start:
+        origin = initial_weights.load(backbone, architecture, outputs, settings.start)
+    elif installed:
+        origin = initial_weights.load_package(backbone, package, installed)
+    elif from_hub:
+        origin = Origin(_hub_weights(backbone), 3)
+    license = origin.source["license"]
+    if license and (not settings.start or license != "unknown"):
+        _announce(architecture, origin.source["source"], license)
+    if channels == 4 and origin.channels < 4:
         _initialise_yellow(backbone, settings)
-    return backbone, source
+    return backbone, origin
 
 
 def _check_name(architecture: str) -> None:
@@ -134,15 +172,19 @@ def _check_drop_path(architecture: str, drop_path: float) -> None:
         )
 
 
-def _download(architecture: str, channels: int, outputs: int, dropout: float, drop_path: float) -> nn.Module:
+def _download(
+    architecture: str, channels: int, outputs: int, dropout: float, **options: float | bool
+) -> nn.Module:
     """Return timm's network with weights from the hub; a `UserError` if they are unavailable."""
     try:
-        return create(architecture, channels, outputs, dropout, pretrained=True, drop_path=drop_path)
+        return create(architecture, channels, outputs, dropout, pretrained=True, **options)
     except OSError as error:
+        package = packaged_weights.package_of(architecture)
+        install = f"install {package.name}, " if package else ""
         raise UserError(
             f"the pretrained weights of {architecture} are unavailable "
-            f"({error.strerror or type(error).__name__}): connect to the network once, name a file with "
-            f"--set network.weights_file=FILE, or train from scratch with --set network.pretrained=false"
+            f"({error.strerror or type(error).__name__}): connect to the network once, {install}name a file "
+            f"with --set network.start=FILE, or train from scratch with --set network.pretrained=false"
         ) from None
     except (RuntimeError, ValueError, SafetensorError) as error:
         tags = timm.list_pretrained(f"{architecture.partition('.')[0]}.*")[:5]
@@ -205,7 +247,7 @@ def _initialise_yellow(backbone: nn.Module, settings: Network) -> None:
     for name in names:
         with torch.no_grad():
             weight = backbone.get_submodule(name).weight
-            if settings.pretrained:
+            if settings.pretrained or settings.start:
                 weight *= len(settings.channels) / 3  # timm scales three channels' weights down for four
             yellow = {"zero": torch.zeros_like(weight[:, 2]), "copy": weight[:, 2]}
             weight[:, 3] = yellow[settings.fourth_channel]

@@ -21,23 +21,17 @@ from torch import nn
 from lib import files
 from lib.console import info, warn
 from lib.errors import UserError
-from lib.learning import weights_file
-from lib.learning.weights_file import Weights
+from lib.learning import downloads, packaged_weights, weights_file, winner_2018
+from lib.learning.origin import Origin
+from lib.learning.packaged_weights import Package
+from lib.learning.weights_file import Weights, same_shape
 
 MIN_FIT = 0.9  # of the tensors and of the parameters, of the network as well as of the file
 # timm's names for the functions that rename the tensors of a network's original authors
 FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 
 
-class LoadedWeights(NamedTuple):
-    """What was loaded: the file, the number of input channels of its first layer, and its licence."""
-
-    path: Path
-    channels: int
-    license: str
-
-
-def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: str) -> LoadedWeights:
+def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: str) -> Origin:
     """Copy the weights of a file into a network, those of the last layer only from one of our own networks.
 
     Parameters
@@ -49,7 +43,7 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
     outputs : list of str
         Names of the outputs of its last layer.
     setting : str
-        ``network.weights_file``: a file, or the folder of a network of this project.
+        ``network.start``: a file, its address, or the folder of a network of this project.
 
     Raises
     ------
@@ -57,8 +51,16 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
         If the file cannot be read without running code, holds values that are not finite, or too few of its
         tensors fit the network (`MIN_FIT`); the message says how many fit, and the first that does not.
     """
-    path = weights_file.find(Path(setting).expanduser(), architecture)
+    is_address = downloads.is_address(setting)
+    path = (
+        downloads.fetch(setting)
+        if is_address
+        else weights_file.find(Path(setting).expanduser(), architecture)
+    )
     every, known = weights_file.read(path), _description(path)
+    winners = winner_2018.translate(every)
+    if winners is not None:
+        every, known = winners, winner_2018.DESCRIPTION
     weights, prefix = _under_best_prefix(every, backbone)
     keeps_last = prefix.endswith("backbone.") and known.get("outputs", outputs) == outputs
     fit = _Fit.of(backbone, weights, keeps_last)
@@ -68,22 +70,53 @@ def load(backbone: nn.Module, architecture: str, outputs: list[str], setting: st
     if fit.share < MIN_FIT or not fit.has_first_layer:
         is_of = f" (of {known['architecture']})" if "architecture" in known else ""
         raise UserError(
-            f"network.weights_file={path}{is_of} does not fit {architecture}: {fit.describe()}, expected at "
+            f"network.start={path}{is_of} does not fit {architecture}: {fit.describe()}, expected at "
             f"least {MIN_FIT:.0%} and the first layer; {fit.first_unfitting()}: name a file with timm's "
             f"weights of {architecture}, or train from scratch with --set network.pretrained=false"
         )
-    for name, value in fit.fitting.items():
+    parent = prefix.removesuffix("backbone.")
+    rest = {
+        name.removeprefix(parent): value
+        for name, value in every.items()
+        if parent != prefix and name.startswith(parent) and not name.startswith(prefix)
+    }
+    _copy(fit, backbone, path, rest)
+    source = {"source": setting if is_address else str(path)} | weights_file.identify(path)
+    origin = {name: str(value) for name, value in known.get("initial_weights", {}).items()}
+    source["license"] = origin.get("license", "unknown")
+    if "trained_on" in origin:
+        source["trained_on"] = origin["trained_on"]
+        warn(f"{path} was trained on {origin['trained_on']}: scores on those samples are too high")
+    complete = len(fit.fitting) == sum(value.is_floating_point() for value in backbone.state_dict().values())
+    return Origin(source, fit.channels, rest, known.get("outputs", []), complete)
+
+
+def load_package(backbone: nn.Module, package: Package, path: Path) -> Origin:
+    """Copy the weights of an installed package's file into a network, without those of the last layer.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or does not fit.
+    """
+    fit = _Fit.of(backbone, packaged_weights.read(path, backbone), keeps_last=False)
+    if not fit.is_complete:
+        raise UserError(f"{path}: {fit.first_unfitting()}: install {package.name} again")
+    _copy(fit, backbone, path, {})
+    return Origin({"source": f"package {package.name}", "license": package.license}, fit.channels)
+
+
+def _copy(fit: "_Fit", backbone: nn.Module, path: Path, rest: Weights) -> None:
+    """Copy the fitting tensors into a network; a `UserError` if a value, also of the rest, is not finite."""
+    for name, value in (rest | fit.fitting).items():
         if not value.float().isfinite().all():
             raise UserError(
-                f"network.weights_file={path}: {name} holds values that are not finite; download or train "
-                f"it again"
+                f"network.start={path}: {name} holds values that are not finite; download or train it again"
             )
     backbone.load_state_dict(fit.counters | fit.fitting, strict=False)
     info(f"  initial weights from {path}: {fit.describe()}")
     if not fit.is_complete:
         warn(f"{path}: {fit.first_unfitting()}; such tensors start at random")
-    license = known.get("initial_weights", {}).get("license", "unknown")
-    return LoadedWeights(path, fit.channels, license)
 
 
 def _description(path: Path) -> dict[str, Any]:
@@ -151,11 +184,11 @@ class _Fit(NamedTuple):
     def of(cls, backbone: nn.Module, weights: Weights, keeps_last: bool) -> "_Fit":
         """Compare a file's tensors with a network's; the last layer's only if `keeps_last` and they fit."""
         own = backbone.state_dict()
-        last = tuple(f"{name}." for name in _last_layers(backbone))
+        last = tuple(f"{name}." for name in last_layers(backbone))
         dropped = {
             name
             for name in own.keys() | weights.keys()
-            if name.startswith(last) and not (keeps_last and _same_shape(own, weights, name))
+            if name.startswith(last) and not (keeps_last and same_shape(own, weights, name))
         }
         own, weights = (
             {name: value for name, value in one.items() if name not in dropped} for one in (own, weights)
@@ -167,7 +200,7 @@ class _Fit(NamedTuple):
         counters = {
             name: value
             for name, value in weights.items()
-            if name not in found and _same_shape(own, weights, name) and own[name].dtype == value.dtype
+            if name not in found and same_shape(own, weights, name) and own[name].dtype == value.dtype
         }
         first = [f"{name}.weight" for name in first_layers(backbone)]
         adapted = {name: _adapt(found[name], own[name]) for name in first if name in found and name in own}
@@ -177,7 +210,7 @@ class _Fit(NamedTuple):
     @property
     def fitting(self) -> Weights:
         """The file's tensors that have the name and the shape of one of the network's."""
-        names = (name for name in self.expected if _same_shape(self.expected, self.found, name))
+        names = (name for name in self.expected if same_shape(self.expected, self.found, name))
         return {name: self.found[name] for name in names}
 
     @property
@@ -217,11 +250,6 @@ class _Fit(NamedTuple):
         return f"the first that does not is the file's {extra}, which the network lacks"
 
 
-def _same_shape(first: Weights, second: Weights, name: str) -> bool:
-    """Return whether both have a tensor of the name, and of the same shape."""
-    return name in first and name in second and first[name].shape == second[name].shape
-
-
 def _sizes(weights: Weights) -> tuple[int, int]:
     """Return the number of tensors and of their elements."""
     return len(weights), sum(value.numel() for value in weights.values())
@@ -232,7 +260,8 @@ def first_layers(backbone: nn.Module) -> list[str]:
     return _as_list(getattr(backbone, "pretrained_cfg", {}).get("first_conv"))
 
 
-def _last_layers(backbone: nn.Module) -> list[str]:
+def last_layers(backbone: nn.Module) -> list[str]:
+    """Return the names of a backbone's last layers, also where it was made without them."""
     names = _as_list(getattr(backbone, "pretrained_cfg", {}).get("classifier"))
     last = backbone.get_classifier()
     return names or [name for name, module in backbone.named_modules() if module is last]

@@ -18,11 +18,12 @@ from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.labels import CLASSES
-from lib.learning import backbones
+from lib.learning import backbones, pooled_heads
 from lib.learning.devices import in_float32
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
+from lib.learning.pooled_heads import PooledHead
 
 
 class Classifier(nn.Module):
@@ -44,11 +45,19 @@ class Classifier(nn.Module):
         self.spec, self.backbone = spec, backbone
         self.fusion: Fusion | None = None
         self.heads: GroupHeads | None = None
-        width, seen = backbone.num_features, len(spec.channels)
+        width, seen = backbones.representation_width(backbone), len(spec.channels)
+        self.starts_complete = False  # whether nothing of it is random before training
+        self.head: PooledHead | None = None
+        if spec.has_pooled_head:
+            backbones.freeze_unused_head(backbone)
+            widths = pooled_heads.map_widths(backbone, spec.head)
+            outputs = len(_own_outputs(spec))
+            self.head = PooledHead(spec.head, spec.pooling, widths, outputs, spec.dropout)
+            width = self.head.num_features
         if spec.features:
             outputs = len(spec.outputs) if spec.heads is None else spec.fusion_width
             scaler = FeatureScaler(len(spec.features), spec.feature_scaling)
-            width = len(_backbone_outputs(spec)[0]) or width
+            width = len(_own_outputs(spec)) or width
             self.fusion = Fusion(width, scaler, outputs, spec.fusion_width, spec.dropout)
             width = outputs
         if spec.heads is not None:
@@ -68,16 +77,29 @@ class Classifier(nn.Module):
         # viewed as channels first, the bytes stay where they are: torch's channels_last layout
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        output = self.backbone((images_BKHW - self.mean) / self.std)
+        output = self._represent((images_BKHW - self.mean) / self.std)
         output = output if self.fusion is None else self.fusion(output, features_BF)
         return output if self.heads is None else self.heads(output)
+
+    def _represent(self, images_BKHW: torch.Tensor) -> torch.Tensor:
+        """Return logits, or the representation where the last layer is that of a fusion or of heads."""
+        size = self.spec.input_size
+        if size and images_BKHW.shape[2:] != (size, size):
+            # as wide as the factor where images become smaller
+            options = dict(mode="bilinear", antialias=True, align_corners=False)
+            images_BKHW = nn.functional.interpolate(images_BKHW, (size, size), **options)
+        if self.head is None:
+            return self.backbone(images_BKHW)
+        return self.head(pooled_heads.maps(self.backbone, images_BKHW, self.spec.head))
 
     @property
     def last_layer(self) -> nn.Module:
         """The layer, or heads, that produce the logits."""
         if self.heads is not None:
             return self.heads
-        return self.backbone.get_classifier() if self.fusion is None else self.fusion.layers[-1]
+        if self.fusion is not None:
+            return self.fusion.layers[-1]
+        return self.backbone.get_classifier() if self.head is None else self.head.last
 
 
 def build(
@@ -101,12 +123,17 @@ def build(
     UserError
         If timm has no such architecture, or the pretrained weights are unavailable.
     """
-    backbone, source = backbones.create_pretrained(settings, *_backbone_outputs(spec))
-    model = Classifier(replace(spec, initial_weights=source), backbone)
+    backbone, origin = backbones.create_pretrained(settings, *_backbone_outputs(spec))
+    model = Classifier(replace(spec, initial_weights=origin.source), backbone)
+    model.starts_complete = origin.copy_head(model.head, spec)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
-    unit = [0.0] * len(mean), [255.0] * len(std)
-    model.set_statistics(*{"standard": (mean, std), "unit": unit}[settings.normalisation])
+    statistics = {
+        "standard": lambda: (mean, std),
+        "unit": lambda: ([0.0] * len(mean), [255.0] * len(std)),
+        "start": lambda: origin.statistics(len(spec.channels)),
+    }
+    model.set_statistics(*statistics[settings.normalisation]())
     return model.to(memory_format=torch.channels_last)
 
 
@@ -169,7 +196,9 @@ def load(folder: Path) -> Classifier:
     with files.reading(folder / "model.json", script):
         try:
             outputs, dropout = _backbone_outputs(spec)
-            backbone = backbones.create(spec.architecture, len(spec.channels), len(outputs), dropout)
+            backbone = backbones.create(
+                spec.architecture, len(spec.channels), len(outputs), dropout, stem_pool=spec.stem_pool
+            )
             model = Classifier(spec, backbone)
         except UserError as error:  # it names the setting
             raise ValueError(str(error)) from None
@@ -220,14 +249,21 @@ def start_from(model: Classifier, folder: Path) -> None:
 
 
 def _backbone_outputs(spec: NetworkSpec) -> tuple[list[str], float]:
-    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it.
+    """Return the outputs of the backbone's last layer, none where it has none, and the dropout before it."""
+    if spec.has_pooled_head:
+        return [], 0.0
+    return _own_outputs(spec), spec.dropout if spec.has_own_last_layer else 0.0
 
-    Those that are only a representation to a fusion are Kaggle's classes, whatever the network's outputs:
-    Liu et al. 2018, section 5.2. Networks of different outputs can start from each other.
+
+def _own_outputs(spec: NetworkSpec) -> list[str]:
+    """Return what backbone and head predict before a fusion or heads of groups; none: a representation.
+
+    A fusion with logits takes those of Kaggle's classes, whatever the network's outputs: Liu et al. 2018,
+    section 5.2. Networks of different outputs can start from each other.
     """
     if spec.has_own_last_layer:
-        return spec.outputs, spec.dropout
-    return list(CLASSES) if spec.features and spec.fusion == "logits" else [], 0.0
+        return spec.outputs
+    return list(CLASSES) if spec.features and spec.fusion == "logits" else []
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -15,6 +15,10 @@ ACTIVATION_NAMES = ("sigmoid", "softmax")  # implemented in `lib.learning.losses
 # attributes that obey the bounds and choices of the setting of the same name
 LIKE_SETTINGS = (
     "channels",
+    "head",
+    "pooling",
+    "stem_pool",
+    "input_size",
     "size",
     "normalisation",
     "precision",
@@ -49,6 +53,8 @@ class NetworkSpec:
         As the setting ``training.precision``.
     dropout : float
         As the setting ``network.dropout``.
+    head, pooling, stem_pool, input_size : str, str, bool, int
+        As the settings of these names in the section ``network``.
     features : list of str
         Biological features that it takes, in order.
     feature_scaling : str
@@ -60,7 +66,8 @@ class NetworkSpec:
     heads : list of list of int, or None
         As `lib.learning.heads.GroupHeads` takes them.
     initial_weights : dict of str
-        source and license of the weights that training started from.
+        source and license of the weights that training started from; of a file also its size in bytes and
+        its sha256; trained_on, where they were trained on samples that the scores are measured on.
     """
 
     architecture: str
@@ -72,6 +79,10 @@ class NetworkSpec:
     activation: str = "sigmoid"
     precision: str = "auto"
     dropout: float = 0.0
+    head: str = "linear"
+    pooling: str = "own"
+    stem_pool: bool = False
+    input_size: int = 0
     features: list[str] = field(default_factory=list)
     feature_scaling: str = "minmax"
     fusion: str = "pooled"
@@ -104,6 +115,11 @@ class NetworkSpec:
     def has_own_last_layer(self) -> bool:
         """Whether the last layer is the backbone's, as opposed to that of a fusion or of heads."""
         return not self.features and self.heads is None
+
+    @property
+    def has_pooled_head(self) -> bool:
+        """Whether what follows the backbone's maps is ours, as opposed to timm's pooling and last layer."""
+        return self.head != "linear" or self.pooling != "own"
 
     def write(self, folder: Path) -> None:
         """Write ``model.json`` into a network's folder."""

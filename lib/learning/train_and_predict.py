@@ -11,6 +11,7 @@ from lib.console import info
 from lib.data.opencv import use_one_thread
 from lib.data.run_data import Fold
 from lib.distributed import WORLD, is_primary
+from lib.errors import UserError
 from lib.learning import feature_trees, losses, models
 from lib.learning.augment import Augmentation
 from lib.learning.devices import choose_device, make_deterministic
@@ -37,7 +38,7 @@ def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFra
 
     Returns
     -------
-    history : DataFrame, or None for trees
+    history : DataFrame, or None for trees and without training
         As `lib.learning.fit.fit` returns it.
     probabilities : dict of ndarray of shape (N, O), float32
         By number of views and subset, in the order of ``RunData.rows(subset, fold)``. O are the task's
@@ -53,7 +54,13 @@ def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFra
     validation = make_loader(source, fold.validation, chosen.batch_size, workers)
     if is_primary():
         model.spec.write(task.folder(fold))
-    history = fit(model, train, validation, chosen, task.folder(fold), identity, resume=not task.run.force)
+    if chosen.epochs:
+        history = fit(
+            model, train, validation, chosen, task.folder(fold), identity, resume=not task.run.force
+        )
+    else:
+        history = None
+        _keep_as_it_is(model, task, fold)
     probabilities = {}
     for subset in data.predicted_subsets:
         samples = task.training.test if subset == "test" else source
@@ -61,6 +68,18 @@ def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFra
         for views in task.views:
             probabilities[views, subset] = predict_with(model, loader, views, f"predicting {subset}")
     return history, probabilities
+
+
+def _keep_as_it_is(model: Classifier, task: Task, fold: Fold) -> None:
+    """Save the weights of a network that is not trained; a `UserError` unless it starts complete."""
+    if not model.starts_complete:
+        raise UserError(
+            f"training.epochs=0: network.start={task.run.config.network.start} holds no complete network for "
+            f"the outputs of {task.name}, some of its layers start at random: name one for the same outputs "
+            f"and with the same head, without features and hierarchy, or train for an epoch or more"
+        )
+    if is_primary():
+        models.save_weights(task.folder(fold) / "weights.safetensors", model.state_dict())
 
 
 def predict_with(model: Classifier, loader: DataLoader, views: int, label: str) -> np.ndarray:
@@ -113,6 +132,10 @@ def describe(task: Task, features: list[str]) -> NetworkSpec:
         activation=losses.activation(training.loss),
         precision=training.precision,
         dropout=network.dropout,
+        head=network.head,
+        pooling=network.pooling,
+        stem_pool=network.stem_pool,
+        input_size=network.input_size,
         features=features,
         feature_scaling=network.feature_scaling,
         fusion=network.fusion,

@@ -1,6 +1,7 @@
 """Reading of a user's file of weights, or of a network's folder: nothing in it is executed."""
 
 import argparse
+import hashlib
 import re
 import warnings
 import zipfile
@@ -19,7 +20,20 @@ KINDS = "expected safetensors, or a state dict that torch.save wrote"
 MAX_NESTING = 4  # of dicts in a checkpoint
 MAX_UNPACKED = 10  # times the size of the file; torch.save does not compress
 
+# what a number of numpy's consists of in a file; old and new names
+IGNORED = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
+
 Weights = dict[str, torch.Tensor]
+
+
+class _Ignored:
+    """Stands for a number of numpy's in a checkpoint, such as its score: nothing of numpy is called."""
+
+    def __init__(self, *_arguments: Any, **_options: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
 
 
 def find(path: Path, architecture: str) -> Path:
@@ -28,10 +42,10 @@ def find(path: Path, architecture: str) -> Path:
     if found.is_file():
         return found
     if not path.exists():
-        raise UserError(f"network.weights_file={path} is missing: expected the weights of {architecture}")
+        raise UserError(f"network.start={path} is missing: expected the weights of {architecture}")
     folds = sorted(path.glob("fold_*")) if path.is_dir() else []
     hint = f"name one of its folds, for example {folds[0]}" if folds else f"{KINDS}, or a network's folder"
-    raise UserError(f"network.weights_file={path} is not a file of weights: {hint}")
+    raise UserError(f"network.start={path} is not a file of weights: {hint}")
 
 
 def read(path: Path) -> Weights:
@@ -49,18 +63,24 @@ def read(path: Path) -> Weights:
         with path.open("rb") as file:
             start = file.read(16)
         if not start:
-            raise UserError(f"network.weights_file={path} is empty: {KINDS}")
+            raise UserError(f"network.start={path} is empty: {KINDS}")
         # a safetensors file begins with a length of 8 bytes, then JSON
         content = load_file(path) if start[8:9] == b"{" else _unpickle(path)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # damaged bytes lead the readers to exceptions of any type
         reason = _reason(str(error), start) if start else getattr(error, "strerror", error)
-        raise UserError(f"network.weights_file={path} cannot be read: {reason}; {KINDS}") from None
+        raise UserError(f"network.start={path} cannot be read: {reason}; {KINDS}") from None
     weights = {name: value for name, value in _flatten(content, MAX_NESTING) if is_usable(value)}
     if not weights:
-        raise UserError(f"network.weights_file={path} holds no weights: {KINDS}")
+        raise UserError(f"network.start={path} holds no weights: {KINDS}")
     return weights
+
+
+def identify(path: Path) -> dict[str, str]:
+    """Return the size of a file in bytes and its SHA-256, by which it can be recognised."""
+    with path.open("rb") as file:
+        return {"bytes": str(path.stat().st_size), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _unpickle(path: Path) -> Any:
@@ -68,8 +88,9 @@ def _unpickle(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED * path.stat().st_size:
-            raise UserError(f"network.weights_file={path} unpacks to {format_bytes(unpacked)}: {KINDS}")
-    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            raise UserError(f"network.start={path} unpacks to {format_bytes(unpacked)}: {KINDS}")
+    known = [argparse.Namespace, *((_Ignored, name) for name in IGNORED)]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(known):
         warnings.simplefilter("ignore")  # about pickle protocols and TorchScript
         with path.open("rb") as file:  # given the path, torch would go by the suffix
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -109,3 +130,8 @@ def _flatten(content: Any, depth: int, prefix: str = "") -> Iterator[tuple[str, 
 def is_usable(value: Any) -> bool:
     """Return whether a value is a tensor that another one can be set to."""
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def same_shape(first: Weights, second: Weights, name: str) -> bool:
+    """Return whether both have a tensor of the name, and of the same shape."""
+    return name in first and name in second and first[name].shape == second[name].shape

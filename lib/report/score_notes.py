@@ -6,7 +6,24 @@ import numpy as np
 import pandas as pd
 
 from lib.data import duplicate_pairs, sample_groups
+from lib.learning.network_spec import NetworkSpec
 from lib.report.run_report import RunReport
+
+
+def warnings(report: RunReport) -> list[str]:
+    """Return a sentence for each set of initial weights that were trained on the samples that are scored."""
+    run, networks = report.run, {}
+    folder = run.folder / "networks"
+    for path in () if run.is_simulated else sorted(folder.rglob("model.json")):
+        seen = NetworkSpec.read(path.parent).initial_weights.get("trained_on")
+        if seen:
+            networks.setdefault(seen, []).append(str(path.parent.relative_to(folder)))
+    return [
+        f"The weights that {', '.join(names)} started from were trained on {seen}: these networks have seen "
+        f"the validation and holdout images, and every score on them is too high. Only the leaderboard shows "
+        f"what they are worth."
+        for seen, names in networks.items()
+    ]
 
 
 def notes(report: RunReport, summary: pd.DataFrame, predictor: str) -> list[str]:

@@ -95,7 +95,7 @@ def offline(monkeypatch, tmp_path):
 def test_without_a_connection_pretrained_weights_are_one_line_with_three_remedies(name):
     message = rejected(with_settings(architecture=name, pretrained=True))
     assert f"pretrained weights of {name} are unavailable" in message
-    for remedy in ("connect", "network.weights_file=FILE", "network.pretrained=false"):
+    for remedy in ("connect", "network.start=FILE", "network.pretrained=false"):
         assert remedy in message
 
 
@@ -185,7 +185,7 @@ def test_the_yellow_channel_is_chosen_also_without_pretrained_weights(choice, is
 
 
 def test_every_first_layer_is_initialised():
-    backbone, _ = backbones.create_pretrained(
+    backbone, _origin = backbones.create_pretrained(
         Network(architecture="mobileone_s0", fourth_channel="zero"), ["a"], 0.0
     )
     names = backbone.pretrained_cfg["first_conv"]

@@ -1,5 +1,6 @@
 """Files of weights are taken where they fit, ours and others', else rejected with numbers."""
 
+import hashlib
 import json
 
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 
 from lib.config import Network
 from lib.errors import UserError
-from lib.learning import models
+from lib.learning import downloads, models
 from tests.learning.tiny import STATISTICS, describe, network
 
 RESNET = Network(architecture="test_resnet")
@@ -17,7 +18,7 @@ RESNET = Network(architecture="test_resnet")
 
 def start_from(path, outputs=3, features=None, heads=None, **changes):
     """Build a network from a file."""
-    changes = {"architecture": "test_resnet", "pretrained": True, "weights_file": str(path)} | changes
+    changes = {"architecture": "test_resnet", "start": str(path)} | changes
     settings = Network(**changes)
     torch.manual_seed(11)
     spec = describe(settings, outputs, features, **({} if heads is None else {"heads": heads}))
@@ -70,7 +71,12 @@ def test_the_yellow_channel_is_initialised_as_chosen(original, downloaded, choic
     expected = torch.zeros_like(theirs[:, 0]) if yellow is None else theirs[:, yellow] * scale
     assert torch.allclose(ours[:, 3], expected)
     assert all(equal(model.backbone, original, ("conv1.0.", "fc.")).values())
-    assert model.spec.initial_weights == {"source": str(downloaded), "license": "unknown"}
+    assert model.spec.initial_weights == {
+        "source": str(downloaded),
+        "bytes": str(downloaded.stat().st_size),
+        "sha256": hashlib.sha256(downloaded.read_bytes()).hexdigest(),
+        "license": "unknown",
+    }
 
 
 def test_weights_are_those_that_timm_loads(downloaded):
@@ -212,11 +218,40 @@ def test_a_network_of_ours_is_loaded_completely(tmp_path, given):
     assert all(equal(first.backbone, second.backbone).values())
 
 
-def test_its_normalisation_is_not_taken(tmp_path):
+def test_its_normalisation_is_taken_only_where_it_is_chosen(tmp_path):
     first = network(RESNET)
     first.set_statistics([1.0] * 4, [2.0] * 4)
     second = start_from(save(first, tmp_path / "baseline"))
     assert second.mean.flatten().tolist() == STATISTICS["mean"]
+    third = start_from(tmp_path / "baseline", normalisation="start", channels="RGB")
+    assert third.mean.flatten().tolist() == [1.0] * 3 and third.std.flatten().tolist() == [2.0] * 3
+
+
+def test_a_file_without_normalisation_or_of_fewer_channels_has_none_to_take(downloaded, tmp_path):
+    message = rejected(downloaded, normalisation="start")
+    assert "holds no mean and std for 4 channels" in message and "normalisation=standard" in message
+    folder = save(network(Network(architecture="test_resnet", channels="RGB")), tmp_path / "rgb")
+    assert "for 4 channels" in rejected(folder, normalisation="start")
+
+
+@pytest.mark.parametrize("head", ["linear", "avgmax"])
+def test_only_a_network_of_the_same_outputs_and_head_is_complete(tmp_path, head):
+    folder = save(network(Network(architecture="test_resnet", head=head)), tmp_path / "baseline")
+    same = start_from(folder, head=head)
+    assert same.starts_complete and torch.equal(same.last_layer.weight, network(
+        Network(architecture="test_resnet", head=head)).last_layer.weight)  # fmt: skip
+    assert not start_from(folder, head=head, outputs=5).starts_complete
+    assert not start_from(folder, head="multilevel").starts_complete
+    assert not start_from(folder, head=head, features=pd.DataFrame({"a": [0.0, 1.0]})).starts_complete
+    assert not network(Network(architecture="test_resnet", head=head)).starts_complete
+
+
+def test_weights_are_downloaded_from_an_address(downloaded, monkeypatch):
+    address = "https://example.org/weights.pt"
+    monkeypatch.setattr(downloads, "fetch", {address: downloaded}.get)
+    model = start_from(address)
+    assert model.spec.initial_weights["source"] == address
+    assert all(equal(model.backbone, start_from(downloaded).backbone).values())
 
 
 @pytest.mark.parametrize("form", ["features", "heads"])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.errors import UserError
 from lib.learning import feature_trees, models, train_and_predict
 from lib.learning.augment import Augmentation
 from lib.learning.loader import make_loader, rarity
@@ -49,6 +50,29 @@ def test_the_description_is_written_before_training(run, monkeypatch):
         train_and_predict.train_and_predict(task, task.folds[0], "identity")
     content = json.loads((task.folder(task.folds[0]) / "model.json").read_text())
     assert content["outputs"] == task.outputs and content["size"] == 16
+
+
+def test_without_epochs_the_network_that_it_starts_from_predicts_as_it_is(run, tmp_path, capsys):
+    task = class_task(run)
+    spec = replace(describe(task, []), size=16)
+    torch.manual_seed(4)
+    first = models.build(spec, run.config.network, [30.0] * 4, [50.0] * 4)
+    first.spec.write(tmp_path)
+    models.save_weights(tmp_path / "weights.safetensors", first.state_dict())
+    settings = ("training.epochs=0", f"network.start={tmp_path}", "network.normalisation=start",
+                "hierarchy.train=none")  # fmt: skip
+    task = replace(class_task(reread(run, *settings)), name="as_it_is")
+    fold = task.folds[0]
+    history, probabilities = train_and_predict.train_and_predict(task, fold, "identity")
+    loader = make_loader(task.training.test, np.arange(5), run.config.training.batch_size, 0)
+    expected = predict_with(models.load(tmp_path), loader, 1, "test")
+    assert history is None and np.array_equal(probabilities[1, "test"], expected)
+    kept = models.load(task.folder(fold)).state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in first.state_dict().items())
+    for more in (("network.head=avgmax",), ("network.features=ten",)):
+        incomplete = class_task(reread(run, *settings, *more))
+        with pytest.raises(UserError, match=rf"training\.epochs=0: network\.start={tmp_path} .*random"):
+            train_and_predict.train_and_predict(incomplete, fold, "identity")
 
 
 @pytest.mark.parametrize(("force", "resume"), [(False, True), (True, False)])

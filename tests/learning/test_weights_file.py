@@ -30,9 +30,7 @@ def rejected(path):
     with pytest.raises(UserError) as error:
         weights_file.read(weights_file.find(path, "resnet34"))
     message = str(error.value)
-    assert (
-        message.startswith(f"network.weights_file={path}") and "\n" not in message and "\x1b" not in message
-    )
+    assert message.startswith(f"network.start={path}") and "\n" not in message and "\x1b" not in message
     return message
 
 

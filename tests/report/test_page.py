@@ -144,6 +144,12 @@ def test_the_score_comes_first_with_data_predictor_and_interval(finished, shown)
 # its tables
 
 
+def test_networks_that_have_seen_the_scored_samples_are_a_warning_above_the_score(copied, monkeypatch):
+    monkeypatch.setattr(page.score_notes, "warnings", lambda _report: ["It has seen <all> of them."])
+    head = rewritten(copied).text.split("macro-F1 of")[0]
+    assert "Not an honest score. It has seen <all> of them." in head
+
+
 def test_the_table_of_predictors_is_that_of_the_comparison(finished, shown):
     table, rows = predictors_of(finished), shown.tables["predictors"][0]
     expected = []

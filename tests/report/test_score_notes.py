@@ -11,6 +11,7 @@ from lib.config import Split
 from lib.data import sample_groups
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
+from lib.learning.network_spec import NetworkSpec
 from lib.report import score_notes
 from tests.data.test_duplicate_pairs import table_of
 
@@ -40,6 +41,20 @@ def report_of(tmp_path, by="group", **keys):
         config=SimpleNamespace(split=Split(by=by)),
     )
     return SimpleNamespace(data=data, run=run, subset="holdout")
+
+
+def test_networks_that_have_seen_the_samples_are_named_unless_they_are_simulated(tmp_path):
+    report = SimpleNamespace(run=SimpleNamespace(folder=tmp_path, is_simulated=False))
+    spec = NetworkSpec("resnet18", "RGBY", 16, "start", ["a"], [0])
+    seen = replace(spec, initial_weights={"source": "w.pth", "license": "mit", "trained_on": "all images"})
+    spec.write(tmp_path / "networks" / "baseline")
+    assert score_notes.warnings(report) == []
+    seen.write(tmp_path / "networks" / "winner")
+    seen.write(tmp_path / "networks" / "folded" / "fold_0")
+    (text,) = score_notes.warnings(report)
+    assert "folded/fold_0, winner" in text and "all images" in text and "baseline" not in text
+    report.run.is_simulated = True
+    assert score_notes.warnings(report) == []
 
 
 def notes(report, rows=ROWS):
