@@ -64,9 +64,10 @@ FIGURES = {
         Figure("learning_rates_*", "Loss over a growing learning rate, and the suggested rate."),
     ),
     "hierarchy": (
-        Figure("groups", "Stage 1: precision, recall and F1 of each location group."),
-        Figure("within_groups", "Stage 2 and a network of all classes, on the samples of each group."),
-        Figure("advantages", "Both stages together and a network of all classes, on all samples."),
+        Figure("models*", "The networks: one for all classes, and those of the hierarchy."),
+        Figure("groups*", "Stage 1: precision, recall and F1 of each location group."),
+        Figure("within_groups*", "Stage 2 and a network of all classes, on the samples of each group."),
+        Figure("advantages*", "Both stages together and a network of all classes, on all samples."),
     ),
     "reliability": (Figure("reliability", "Observed frequency of a class over its predicted probability."),),
     "submission": (
@@ -152,7 +153,9 @@ def describe(run: Run, name: str) -> str:
             return "gradient boosted trees on biological features"
         case "hierarchy":
             networks = ", ".join(predictor.stage_2.values())
-            return f"{predictor.routing} routing by {predictor.stage_1} to {networks or 'no network'}{views}"
+            veto = ', without the groups that "other" removes' * bool(predictor.veto)
+            routing = f"{predictor.routing} routing by {predictor.stage_1}"
+            return f"{routing} to {networks or 'no network'}{veto}{views}"
         case "ensemble":
             mean = {"mean": "mean", "rank_mean": "mean rank", "weighted": "weighted mean"}[predictor.method]
             members = ", ".join(f"{name} ({weight:.2f})" for name, weight in predictor.members.items())
