@@ -1,12 +1,16 @@
 """Evaluation of a hierarchy's stages on their own (Hoogenboom 2019, figures 5 and 6), and of "other"."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from lib import files
 from lib.evaluation import thresholds
 from lib.evaluation.metrics import class_scores, scores
 from lib.evaluation.predictions import PredictionTable
 from lib.hierarchy.combination import HierarchyPredictions, trainable_classes
+from lib.stage_files import COUNT, SHARE
 
 STAGE_1_TITLES = {"stage_1": "multi-label", "stage_1_single": "single-label"}  # by kind of network
 OTHER_TITLES = {False: "without other", True: "with other"}
@@ -105,21 +109,34 @@ def evaluate_other(
     return pd.DataFrame(rows)
 
 
+def other_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a table of `evaluate_other` for display: the samples that stage 1 sends to a group."""
+    return [
+        {
+            "network": row.network,
+            "threshold": f"{row.threshold:.3f} ({row.decision})",
+            "samples": f"{row.count_:,.0f}",
+            "removed": f"{row.predicted:,.0f}",
+            "rightly": f"{row.precision:.1%}" if row.predicted else "-",
+            "wrong groups found": f"{row.recall:.1%}" if row.support else "-",
+        }
+        for row in table.rename(columns={"count": "count_"}).itertuples()
+        if row.samples == "accepted"
+    ]
+
+
 def describe_other(table: pd.DataFrame, data: str) -> str:
     """Return a table of `evaluate_other` as lines for the console; `data` names the samples."""
-    lines = [
-        f'how often "other" is right about samples that stage 1 sends to a group: {data}',
-        f"  {'':<44}{'decision':>9}{'samples':>9}{'removed':>9}{'rightly':>9}{'wrong groups found':>20}",
-    ]
-    for row in table[table["samples"] == "accepted"].itertuples():
-        right, found = (
-            f"{share:.1%}" if count else "-"
-            for share, count in ((row.precision, row.predicted), (row.recall, row.support))
-        )
-        name = f"{row.network}, above {row.threshold:.3f}"
-        counts = f"{row.decision:>9}{row.count:>9,}{row.predicted:>9,}"
-        lines.append(f"  {name:<44}{counts}{right:>9}{found:>20}")
-    return "\n".join(lines)
+    rows = pd.DataFrame(other_rows(table)).to_string(index=False).splitlines()
+    title = f'how often "other" is right about samples that stage 1 sends to a group: {data}'
+    return "\n".join([title, *(f"  {row}" for row in rows)])
+
+
+def read_other(path: Path, script: str) -> pd.DataFrame:
+    """Read a table of `evaluate_other`, which a script wrote; a `UserError` if it is damaged."""
+    numbers = dict.fromkeys(("threshold", "accuracy", "precision", "recall"), SHARE)
+    numbers |= dict.fromkeys(("count", "support", "predicted"), COUNT)
+    return files.read_results(path, script, ("network", "group", "samples", "decision"), numbers)
 
 
 def _columns_first(table: pd.DataFrame, first: list[str]) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from lib import files
 from lib.config import list_settings
 from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
+from lib.hierarchy import evaluation as hierarchy_evaluation
+from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
 from lib.report import example_selection, html, paper_tables, score_notes
@@ -115,6 +117,11 @@ def write(report: RunReport, submission: Submission) -> None:
             {"title": shown.title, "rows": shown.rows(shown.read(run.evaluation(name)))}
             for name, shown in paper_tables.SHOWN.items()
             if run.evaluation(name).exists()
+        ],
+        others=[
+            hierarchy_evaluation.other_rows(hierarchy_evaluation.read_other(path, predictor_scores.SCRIPT))
+            for one in HierarchyPredictions.all_of(run, report.data)
+            if (path := run.evaluation(f"other{one.suffix}")).exists()
         ],
         examples=_examples(report),
         kinds=example_selection.KINDS,

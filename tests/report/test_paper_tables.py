@@ -10,7 +10,7 @@ from lib.errors import UserError
 from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import SUMMARY_COLUMNS
 from lib.report import paper_tables
-from tests.conftest import call, write_kaggle
+from tests.conftest import STAGES, call, write_kaggle
 
 
 def write_run(folder, predictors):
@@ -182,8 +182,8 @@ def test_the_preset_of_the_paper_runs_and_ends_in_its_table(tmp_path, capsys):
     solution.loc[0, "Usage"] = "Private"
     solution.to_csv(raw / "solution.csv", index=False)
     options = ["--preset", "liu", "--data", raw, "--work", tmp_path, "--workers", 1, "--set", "data.sizes=32"]
-    options += ["training.size=32", "training.epochs=1", "training.batch_size=8", "network.pretrained=false"]
-    options += ["network.architecture=test_resnet"]
+    options += ["all:training.size=32", "all:training.epochs=1", "training.batch_size=8"]
+    options += ["network.pretrained=false", "all:network.architecture=test_resnet"]
     for script in ("00_prepare", "01_features", "02_train_cnn", "04_threshold"):
         call(script, *options)
     lines = capsys.readouterr().out.splitlines()
@@ -198,3 +198,39 @@ def test_the_preset_of_the_paper_runs_and_ends_in_its_table(tmp_path, capsys):
     assert table["test_macro_f1"].notna().all()
     tta, plain = ((run / "predictions" / name / "test.npz").read_bytes() for name in ("copied_tta", "copied"))
     assert tta != plain
+
+
+@pytest.mark.slow
+def test_the_preset_of_the_thesis_runs_with_every_network_row_and_figure(smoke, tmp_path, capsys, no_figures):
+    options = ["--preset", "hoogenboom", "--data", smoke / "data" / "smoke", "--work", tmp_path, "--set"]
+    options += ["data.sizes=32", "training.size=32", "training.epochs=1", "training.batch_size=16"]
+    options += ["all:network.architecture=test_resnet", "split.rare_class_minimum=0.04"]
+    for script in STAGES:
+        call(script, *options)
+    run, printed = tmp_path / "outputs" / "hoogenboom", capsys.readouterr().out
+    networks = {path.parent.name for path in run.glob("networks/*/weights.safetensors")}
+    groups = ("nucleus", "cytoplasm", "secretory", "two_nucleus", "two_cytoplasm_secretory")
+    baselines = ["baseline", "baseline_resnet34", "baseline_resnet50", "baseline_resnet101"]
+    assert networks == {
+        *baselines, "joint", "stage_1", "stage_1_single", "stage_1_two",
+        *(f"stage_2_{group}{end}" for group in groups for end in ("", "_other")),
+    }  # fmt: skip
+    ways = ("hard", "soft", "hard_other", "soft_other", "hard_other_veto")
+    predictors = [f"{name}_{way}" for name in ("hierarchy", "hierarchy_two") for way in ways]
+    averages = pd.read_csv(run / "evaluation" / "averages.csv")
+    rows = sorted([*baselines, *predictors, "joint"])
+    assert averages["predictor"].tolist() == [*rows, "Hoogenboom 2019, baseline"]
+    holdout = pd.read_csv(run / "evaluation" / "predictors.csv").query("subset == 'holdout'")
+    at_05 = holdout[holdout["decision"] == "fixed"].set_index("predictor").loc[rows]
+    for column in paper_tables.HOOGENBOOM:
+        assert averages[column].tolist()[:-1] == pytest.approx(at_05[column].tolist())
+    figures = {path.stem for path in (run / "figures").iterdir()}
+    assert figures >= {"class_counts", "labels_per_sample", "scores_baseline"} | {
+        f"{name}{end}" for name in ("models", "groups", "within_groups", "advantages") for end in ("", "_two")
+    }
+    for name, groups in (("other", 3), ("other_two", 2)):
+        assert len(pd.read_csv(run / "evaluation" / f"{name}.csv")["group"].unique()) == groups
+    assert printed.count('how often "other" is right') == 2
+    page = (run / "report.html").read_text()
+    assert "stage_2_two_nucleus_other" in page and page.count("How often “other” is right") == 2
+    assert len(pd.read_csv(run / "submission.csv")) == 24
