@@ -116,7 +116,8 @@ def test_presets_and_settings_in_the_text_exist():
     for settings in re.findall(r"`--set ([a-z][^`]+)`", TEXT):
         presets.load("demo", settings.split())
     for setting in re.findall(r"`(\w+\.\w+=\w+)`", TEXT):
-        presets.load("demo", ["features.columns=all", setting])
+        own = setting.split(".")[0] in ("network", "training")  # of networks, some of which have their own
+        presets.load("demo", ["features.columns=all", "all:" * own + setting])
     for section, field in re.findall(r"`(\w+)\.(\w+)`", TEXT):
         if section in SECTIONS and field != "csv":
             assert hasattr(getattr(presets.PRESETS["demo"], section), field), f"{section}.{field}"

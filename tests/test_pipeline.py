@@ -111,7 +111,7 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     assert submission["Id"].tolist() == wanted["Id"].tolist() and len(submission) == 24
     for name in (
         "class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline",
-        "scores_baseline", "training_stage_2_secretory", "groups", "within_groups", "advantages",
+        "scores_baseline", "training_stage_2_secretory", "models", "groups", "within_groups", "advantages",
         "predictors", "reliability", "confusions", "submission", "features_by_class",
     ):  # fmt: skip
         assert (run / "figures" / f"{name}.png").stat().st_size > 1000, name

@@ -269,7 +269,7 @@ def test_settings_seeds_versions_and_commands_reproduce_the_run(finished, shown)
 
 
 def test_sections_of_stages_that_were_not_run_are_left_out(copied):
-    for name in ("features_by_class", "training_baseline", "groups", "within_groups", "advantages"):
+    for name in ("features_by_class", "training_baseline", "models", "groups", "within_groups", "advantages"):
         copied.figure(name).unlink()
     shutil.rmtree(copied.folder / "examples")
     decision_NC = submission.check(copied.submission, report_of(copied).data.ids("test"))
