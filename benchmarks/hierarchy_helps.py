@@ -51,7 +51,7 @@ def scores_given_groups(report: RunReport) -> dict[str, float]:
         "stage 2 without other": report.hierarchy.within_NC(report.hierarchy.stage_2(False), SUBSET),
     }
     return {
-        name: average_precision(truth_NC, routing.hard(truth_NG, probabilities_NC, report.groups))
+        name: average_precision(truth_NC, routing.hard(truth_NG, probabilities_NC, report.groups, truth_NG))
         for name, probabilities_NC in compared.items()
     }
 

@@ -39,8 +39,8 @@ def parser(description: str) -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         default=[],
-        metavar="SECTION.FIELD=VALUE",
-        help="override settings of the preset",
+        metavar="[TARGET:]SECTION.FIELD=VALUE",
+        help="override settings of the preset; with a target, of one network: baseline:training.epochs=5",
     )
     add("--settings", action="store_true", help="print every setting, its value and its meaning, and exit")
     add("--run", metavar="NAME", help="name of the folder in outputs/; default: the preset's name")

@@ -13,16 +13,8 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.names import check_name
-from lib.settings import (
-    Section,
-    check_value,
-    convert,
-    format_value,
-    nearest,
-    seed_setting,
-    setting,
-    type_name,
-)
+from lib.overrides import ALL, check_targets, check_untargeted, for_target, parse
+from lib.settings import Section, format_value, nearest, seed_setting, setting
 
 # implemented in `lib.learning.losses`; listed here, where torch must not be loaded
 LOSSES = (
@@ -406,8 +398,10 @@ class Config:
         The networks of stage 02 by name, each with its ``section.field=value`` overrides.
     hierarchy_networks : dict of tuple of str
         Overrides of the networks of stage 03, by kind (`HIERARCHY_NETWORKS`).
+    hierarchies : dict of tuple of str
+        Further hierarchies of stage 03 by name, each with its overrides of the section hierarchy.
     overrides : tuple of str
-        Those of the command line, which take precedence.
+        Those of the command line, which take precedence (`lib.overrides`).
 
     Raises
     ------
@@ -431,6 +425,7 @@ class Config:
     submit: Submit = Submit()
     networks: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"baseline": ()})
     hierarchy_networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hierarchies: dict[str, tuple[str, ...]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -442,7 +437,7 @@ class Config:
 
     def for_network(self, name: str) -> "Config":
         """Return the settings of one of the networks of stage 02."""
-        return override(self, self.networks[name])
+        return override(self, self.networks[name], name)
 
     def for_hierarchy_network(self, kind: str) -> "Config":
         """Return the settings of one kind of the hierarchy's networks.
@@ -457,12 +452,31 @@ class Config:
         UserError
             If they contradict each other, or select trees instead of a network.
         """
-        own = override(self, self.hierarchy_networks.get(kind, ()))
+        own = override(self, self.hierarchy_networks.get(kind, ()), kind)
         if not own.is_network:
             raise UserError(f"hierarchy.train={own.hierarchy.train} needs networks, not network.kind=trees")
         if kind == "stage_1_single":  # one combination of groups per sample
             own = replace(own, training=replace(own.training, loss="cross_entropy"))
         return own
+
+    def for_hierarchy(self, name: str) -> "Config":
+        """Return the settings of a hierarchy: of `MAIN_HIERARCHY`, or of a further one."""
+        if name == MAIN_HIERARCHY:
+            return self
+        if name not in self.hierarchies:
+            known = " ".join([MAIN_HIERARCHY, *self.hierarchies])
+            raise UserError(f"preset {self.name} has no hierarchy {name!r}; it has {known}")
+        result, run = override(self, self.hierarchies[name], name), override(self, ())
+        own = replace(result.hierarchy, train=run.hierarchy.train)
+        if result != replace(run, hierarchy=own):
+            raise UserError(f"{name}: a hierarchy has settings of the section hierarchy alone, without train")
+        return result
+
+    @property
+    def targets(self) -> dict[str, tuple[str, ...]]:
+        """What an override may name as its target, and the sections that each has settings of its own in."""
+        names = dict.fromkeys([*self.networks, *HIERARCHY_NETWORKS], OF_NETWORKS)
+        return {ALL: (*OF_NETWORKS, MAIN_HIERARCHY)} | names | dict.fromkeys(self.hierarchies, ("hierarchy",))
 
     @property
     def is_network(self) -> bool:
@@ -497,7 +511,9 @@ class Config:
 
 
 # names that stage 04 gives to a predictor or step of its own, and stage 03 to networks and their combinations
-RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions")
+RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions", ALL)
+MAIN_HIERARCHY = "hierarchy"  # that of the section itself; begins the names of further ones
+OF_NETWORKS = ("network", "training")  # sections in which networks have settings of their own
 HIERARCHY_NAMES = re.compile(r"joint|(stage_[12]|hierarchy)(_.*)?")
 HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
 # does not change the split; the steps that weight scores depend on the content of the file
@@ -507,20 +523,31 @@ SECTIONS = {
 }
 
 
-def override(base: Config, overrides: tuple[str, ...]) -> Config:
-    """Apply ``section.field=value`` overrides, then those of the command line (``base.overrides``).
+def override(base: Config, overrides: tuple[str, ...], target: str = "") -> Config:
+    """Apply a preset's overrides of a target, and those of the command line (``base.overrides``).
+
+    Parameters
+    ----------
+    overrides : tuple of str
+        The target's own.
+    target : str
+        A network, kind of network or further hierarchy; empty: the run itself.
 
     Raises
     ------
     UserError
-        For an unknown section or field, a value of the wrong type or out of bounds, or settings that
-        contradict each other; the message lists what is valid.
+        For an unknown target, section or field, a value of the wrong type or out of bounds, settings that
+        contradict each other, or an override without a target of what a network has of its own; the message
+        lists what is valid.
     """
+    own = [parse(text, f"preset {base.name}: ", SECTIONS) for text in overrides]
+    given = [parse(text, "--set ", SECTIONS) for text in base.overrides]
+    check_targets(given, base.targets)
+    if target not in base.hierarchies:
+        check_untargeted(own, given, target, base.targets)
     changes: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-    sources = [(f"preset {base.name}: ", text) for text in overrides]
-    for source, text in [*sources, *(("--set ", text) for text in base.overrides)]:
-        section, name, value = _parse_override(text, source)
-        changes[section][name] = value
+    for one in for_target(own, given, target):
+        changes[one.section][one.field] = one.value
     sections = {section: replace(getattr(base, section), **fields) for section, fields in changes.items()}
     return replace(base, **sections)
 
@@ -531,6 +558,12 @@ def _check_names(config: Config) -> None:
             raise UserError(
                 f"preset {config.name}: unknown kind {kind!r} in hierarchy_networks; there are "
                 f"{' '.join(HIERARCHY_NETWORKS)}{nearest(kind, HIERARCHY_NETWORKS)}"
+            )
+    for name in config.hierarchies:
+        check_name(name, f"preset {config.name}: hierarchy")
+        if not re.fullmatch(rf"{MAIN_HIERARCHY}_[a-z0-9_]+", name):
+            raise UserError(
+                f"preset {config.name}: hierarchy {name!r}: expected a name like {MAIN_HIERARCHY}_two"
             )
     for name in config.networks:
         check_name(name, f"preset {config.name}: network")
@@ -653,30 +686,15 @@ def list_settings(config: Config) -> list[SettingRow]:
 
 
 def describe_settings(config: Config) -> str:
-    """Return every setting with its value in `config` and its meaning, one per line."""
-    return "\n".join(f"{row.name + '=' + row.value:<40}{row.meaning}" for row in list_settings(config))
-
-
-def _parse_override(text: str, source: str) -> tuple[str, str, Any]:
-    """Return section, field and value; `source` begins the message of a `UserError`."""
-    path, equals, word = text.partition("=")
-    section, dot, name = path.partition(".")
-    if not (equals and dot):
-        raise UserError(f"{source}{text}: expected section.field=value, for example training.epochs=5")
-    if section not in SECTIONS:
-        raise UserError(
-            f"{source}{text}: unknown section {section!r}{nearest(section, SECTIONS)}; "
-            f"there are {' '.join(SECTIONS)}"
-        )
-    fields = {item.name: item for item in dataclasses.fields(SECTIONS[section])}
-    if name not in fields:
-        raise UserError(
-            f"{source}{text}: {section} has no field {name!r}{nearest(name, fields)}; "
-            f"it has {' '.join(fields)}"
-        )
-    try:
-        value = convert(word, fields[name].type)
-    except ValueError:
-        raise UserError(f"{source}{text}: expected {type_name(fields[name].type)}, not {word!r}") from None
-    check_value(source + path, value, fields[name])
-    return section, name, value
+    """Return every setting with its value in `config` and its meaning, then those of networks that differ."""
+    rows = list_settings(config)
+    lines = [f"{row.name + '=' + row.value:<40}{row.meaning}" for row in rows]
+    lines.append("\nsettings of networks and further hierarchies (--set TARGET:SECTION.FIELD=VALUE):")
+    targets = {name: config.for_network(name) for name in config.networks}
+    if config.hierarchy.train != "none":
+        targets |= {kind: config.for_hierarchy_network(kind) for kind in HIERARCHY_NETWORKS}
+        targets |= {name: config.for_hierarchy(name) for name in config.hierarchies}
+    for name, own in targets.items():
+        differing = [f"{row.name}={row.value}" for row in list_settings(own) if row not in rows]
+        lines.append(f"{name:<24}{' '.join(differing) or 'as above'}")
+    return "\n".join(lines)

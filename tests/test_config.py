@@ -170,6 +170,8 @@ def test_a_preset_uses_features_if_any_of_its_models_does():
         (dict(networks={"x" * 300: ()}), "at most 80"),
         (dict(networks={"ensemble": ()}), "'ensemble' cannot name a network: another"),
         (dict(networks={"stage_2_nucleus": ()}), "'stage_2_nucleus' cannot name a network: another"),
+        (dict(networks={"all": ()}), "'all' cannot name a network: another"),
+        (dict(hierarchies={"two": ()}), "hierarchy 'two': expected a name like hierarchy_two"),
         (dict(networks={"a": (), "a_tta": ()}), "'a_tta' cannot name a network: another"),
         (dict(networks={"a_folds": (), "a": ()}), "'a_folds' cannot name a network: another"),
     ],
@@ -231,8 +233,9 @@ def test_a_network_has_its_own_settings_and_the_command_line_takes_precedence():
     scaled = chosen.for_network("scaled")
     assert scaled.network.feature_factor == 10.0 and scaled.training.epochs == 3
     assert scaled.uses_features and not chosen.for_network("plain").uses_features
-    stronger = make(networks=networks, overrides=("network.feature_factor=2",))
+    stronger = make(networks=networks, overrides=("scaled:network.feature_factor=2",))
     assert stronger.for_network("scaled").network.feature_factor == 2.0
+    assert stronger.for_network("plain").network.feature_factor == 1.0
     with pytest.raises(UserError, match=r"preset mine: network.feature_factor=-1.0: "):
         make(networks={"bad": ("network.feature_factor=-1",)}).for_network("bad")
 
@@ -246,6 +249,61 @@ def test_hierarchy_networks_have_their_own_settings():
     trees = make(network=Network(kind="trees", features="ten"))
     with pytest.raises(UserError, match=r"hierarchy.train=none needs networks, not network.kind=trees"):
         trees.for_hierarchy_network("stage_1")
+
+
+NETWORKS = {"plain": (), "deep": ("network.architecture=resnet101",)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "architectures"),
+    [
+        (("plain:network.architecture=x",), ["x", "resnet101", "resnet34"]),
+        (("deep:network.architecture=x",), ["resnet34", "x", "resnet34"]),
+        (("all:network.architecture=x",), ["x", "x", "x"]),
+        (
+            ("network.architecture=resnet101",),
+            ["resnet101", "resnet101", "resnet101"],
+        ),  # changes no own value
+        (("network.architecture=x", "deep:network.architecture=y"), ["x", "y", "x"]),
+        (("deep:network.architecture=y", "all:network.architecture=x"), ["x", "y", "x"]),
+    ],
+)
+def test_an_override_with_a_target_applies_to_that_network_alone(overrides, architectures):
+    chosen = override(make(networks=NETWORKS, overrides=overrides), ())
+    found = [chosen.for_network(name) for name in NETWORKS] + [chosen.for_hierarchy_network("stage_2")]
+    assert [one.network.architecture for one in found] == architectures
+    assert chosen.network.architecture == architectures[2], "of the run itself"
+
+
+def test_an_override_without_a_target_never_replaces_what_a_network_has_of_its_own():
+    chosen = override(make(networks=NETWORKS, overrides=("network.architecture=x",)), ())
+    with pytest.raises(UserError) as error:
+        chosen.for_network("deep")
+    for words in ("network.architecture=x: deep has its own", "resnet101", " all plain deep stage_1 ",
+                  "plain:network.architecture=x"):  # fmt: skip
+        assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    kinds = make(hierarchy_networks={"stage_2": ("training.epochs=5",)}, overrides=("training.epochs=3",))
+    with pytest.raises(UserError, match=r"stage_2 has its own, training\.epochs=5"):
+        kinds.for_hierarchy_network("stage_2")
+
+
+def test_a_further_hierarchy_keeps_its_own_settings_unless_it_is_the_target():
+    two = {"hierarchy_two": ("hierarchy.grouping=two",)}
+    for overrides, expected in (
+        ((), [("atlas", "without"), ("two", "without")]),
+        (("hierarchy.grouping=g.csv", "hierarchy.other=with"), [("g.csv", "with"), ("two", "with")]),
+        (("hierarchy_two:hierarchy.other=with",), [("atlas", "without"), ("two", "with")]),
+        (("all:hierarchy.grouping=g.csv",), [("g.csv", "without"), ("g.csv", "without")]),
+    ):
+        chosen = override(make(hierarchies=two, overrides=overrides), ())
+        found = [chosen.for_hierarchy(name).hierarchy for name in ("hierarchy", "hierarchy_two")]
+        assert [(one.grouping, one.other) for one in found] == expected, overrides
+    with pytest.raises(UserError, match=r"no hierarchy 'hierarchy_x'; it has hierarchy hierarchy_two"):
+        make(hierarchies=two).for_hierarchy("hierarchy_x")
+    for own in ("hierarchy.train=joint", "training.epochs=3"):
+        with pytest.raises(UserError, match=r"hierarchy_x: .* section hierarchy alone, without train"):
+            make(hierarchies={"hierarchy_x": (own,)}).for_hierarchy("hierarchy_x")
 
 
 def test_features_are_computed_on_the_largest_arrays_unless_a_size_is_set():
@@ -286,6 +344,12 @@ def test_every_setting_is_listed_with_its_value_and_meaning():
             assert all(choice in row.meaning for choice in item.metadata["choices"])
     assert (rows["training.epochs"].value, rows["training.epochs"].is_default) == ("7", False)
     assert (rows["data.sizes"].value, rows["split.folds"].is_default) == ("64,32", True)
+    networks = {"plain": (), "own": ("training.epochs=9", "network.dropout=0.5")}
+    own = make(networks=networks, overrides=("plain:training.epochs=3",))
+    last = config.describe_settings(own).splitlines()
+    assert [line.split() for line in last[-2:]] == [
+        ["plain", "training.epochs=3"], ["own", "network.dropout=0.5", "training.epochs=9"]
+    ]  # fmt: skip
     # what is listed can be passed to --set
     again = override(presets.DEMO, tuple(f"{row.name}={row.value}" for row in rows.values()))
     assert all(getattr(again, section) == getattr(chosen, section) for section in config.SECTIONS)

@@ -46,19 +46,21 @@ NOT_RUN = {
     "bash run_tests.sh": "these are the tests",
     "torchrun --nproc_per_node=2 02_train_cnn.py --preset strong": "test_pipeline starts two processes",
     "python 05_submit.py --upload -m 'first attempt'": "needs Kaggle; test_submission covers it",
-    "bash run_all.sh --set training.epochs=20 --run long": "as --run small, with another setting",
+    "bash run_all.sh --set training.seed=1 --run other": "as --run small, with another setting",
+    "bash run_all.sh --set baseline:training.epochs=20 --run long": "as --run small, with another setting",
     "bash run_all.sh --run grouped --set hierarchy.train=all": "the preset smoke trains such a hierarchy",
 }
 # settings that make a new run short and small
 SMALL = (
-    "data.sizes=64", "data.shard_rows=32", "training.size=64", "training.batch_size=16", "training.epochs=1",
-    "training.cycle_epochs=1", "network.architecture=resnet10t", "network.pretrained=false",
+    "data.sizes=64", "data.shard_rows=32", "all:training.size=64", "training.batch_size=16",
+    "all:training.epochs=1", "training.cycle_epochs=1", "all:network.architecture=resnet10t",
+    "network.pretrained=false",
 )  # fmt: skip
 # further settings for commands with one of these words
 SMALLER = {
     "--find-lr": ("training.batch_size=2",),  # a hundred batches
     "--run": ("hierarchy.train=none",),
-    "hoogenboom_small": ("hierarchy.train=stages", "hierarchy.stage_1=multi_label", "hierarchy.other=with"),
+    "hoogenboom_small": ("hierarchy.train=none",),  # a test of the preset trains all
     "speed": ("simulation.size=64",),
 }
 # one network of a preset is enough
@@ -114,7 +116,8 @@ def test_presets_and_settings_in_the_text_exist():
     for settings in re.findall(r"`--set ([a-z][^`]+)`", TEXT):
         presets.load("demo", settings.split())
     for setting in re.findall(r"`(\w+\.\w+=\w+)`", TEXT):
-        presets.load("demo", ["features.columns=all", setting])
+        own = setting.split(".")[0] in ("network", "training")  # of networks, some of which have their own
+        presets.load("demo", ["features.columns=all", "all:" * own + setting])
     for section, field in re.findall(r"`(\w+)\.(\w+)`", TEXT):
         if section in SECTIONS and field != "csv":
             assert hasattr(getattr(presets.PRESETS["demo"], section), field), f"{section}.{field}"

@@ -111,7 +111,7 @@ def test_smoke_ends_with_a_checked_submission(smoke):
     assert submission["Id"].tolist() == wanted["Id"].tolist() and len(submission) == 24
     for name in (
         "class_counts", "labels_per_sample", "samples", "training_baseline", "f1_baseline",
-        "scores_baseline", "training_stage_2_secretory", "groups", "within_groups", "advantages",
+        "scores_baseline", "training_stage_2_secretory", "models", "groups", "within_groups", "advantages",
         "predictors", "reliability", "confusions", "submission", "features_by_class",
     ):  # fmt: skip
         assert (run / "figures" / f"{name}.png").stat().st_size > 1000, name
@@ -469,7 +469,8 @@ def test_a_hierarchy_is_trained_network_by_network(tiny, tmp_path, capsys):
     assert not weights(tmp_path, "stage_2_cytoplasm").exists()
     assert not weights(tmp_path, "stage_2_secretory").exists()
     table = load(tmp_path, "hierarchy_hard", "test")
-    assert set(table.probabilities_NC[:, 25].tolist()) <= {0.0, 1.0}
+    cytosol_N = table.probabilities_NC[:, 25]  # of samples without a group: at most a millionth
+    assert set(cytosol_N[cytosol_N > 1e-6].tolist()) <= {1.0}
     assert not table.probabilities_NC[:, 6:11].any()
     # in several calls as in one
     for name in ("hierarchy_hard", "hierarchy_soft", "joint"):

@@ -29,10 +29,21 @@ def test_an_unknown_preset_lists_the_known():
 
 
 def test_overrides_apply_to_all_networks_of_a_preset():
-    chosen = presets.load("demo", ["training.epochs=3", "training.tta=true"])
+    chosen = presets.load("demo", ["all:training.epochs=3", "training.tta=true"])
     assert PRESETS["demo"].training.epochs == 16
-    assert chosen.for_network("baseline").training.epochs == 3
-    assert chosen.for_hierarchy_network("stage_2").training.epochs == 3
+    for own in (chosen, chosen.for_network("baseline"), chosen.for_hierarchy_network("stage_2")):
+        assert own.training.epochs == 3 and own.training.tta
+    with pytest.raises(UserError, match=r"training.epochs=3: stage_1 has its own, training.epochs=8"):
+        presets.load("demo", ["training.epochs=3"])
+    presets.load("demo", ["training.epochs=3", "hierarchy.train=none"])  # stage_1 is not trained
+
+
+def test_a_deeper_baseline_keeps_its_architecture():
+    with pytest.raises(UserError, match=r"baseline_resnet34 has its own.* all baseline baseline_resnet34"):
+        presets.load("hoogenboom", ["network.architecture=resnet10t"])
+    chosen = presets.load("hoogenboom", ["baseline:network.architecture=resnet10t"])
+    names = [chosen.for_network(name).network.architecture for name in chosen.networks]
+    assert names == ["resnet10t", "resnet34", "resnet50", "resnet101"]
 
 
 @pytest.mark.parametrize("field", ["networks", "hierarchy_networks"])
@@ -67,6 +78,9 @@ def test_hoogenbooms_choices_are_his_preset():
     assert (hierarchy.train, hierarchy.stage_1, hierarchy.other, hierarchy.transfer) == (
         "all", "both", "both", True,
     )  # fmt: skip
+    # section 4: two groups, without "other"; and with it, to compare
+    two = chosen.for_hierarchy("hierarchy_two").hierarchy
+    assert (two.grouping, two.stage_1, two.other) == ("two", "multi_label", "both")
 
 
 def test_lius_networks_at_512_px_have_no_yellow():

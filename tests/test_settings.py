@@ -42,7 +42,7 @@ HANDLED_IN = {
     "training.augmentation": ["learning/augment"],
     "training.precision": ["learning/devices"],
     "training.keep": ["learning/fit"],
-    "hierarchy.train": ["config", "hierarchy/tasks"],
+    "hierarchy.train": ["config", "hierarchy/combination", "hierarchy/tasks"],
     "hierarchy.stage_1": ["hierarchy/combination"],
     "hierarchy.other": ["hierarchy/combination"],
     "threshold.method": ["evaluation/thresholds"],

@@ -3,6 +3,7 @@
 ``predictions/<predictor>/`` holds ``predictor.json`` and a table for each subset, ``<subset>.npz``.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ REPEATS = 4  # of a sample with weight 1, where weights are realised by repeatin
 KINDS = tuple(REQUIRED)
 ROUTING = ("hard", "soft")
 METHODS = ("mean", "rank_mean", "weighted")
+OTHER = "other"  # name of the output of a stage 2 network for samples without a label of its group
 # first words of the reserved names of networks and predictors that stage 02 does not create
 SCRIPTS = {"ensemble": "04_threshold.py"} | dict.fromkeys(("hierarchy", "joint", "stage"), "03_train_hier.py")
 
@@ -59,6 +61,10 @@ class Predictor:
         hierarchy: the network that predicts the groups.
     stage_2 : dict of str
         hierarchy: the network of each group that has one.
+    hierarchy : str
+        hierarchy: its name in the preset; empty: the one of the section hierarchy.
+    veto : dict of float
+        hierarchy: by group, the probability of "other" above which the group's labels are removed.
     members : dict of float
         ensemble: weights by predictor.
     method : str
@@ -75,6 +81,8 @@ class Predictor:
     routing: str = ""
     stage_1: str = ""
     stage_2: dict[str, str] = field(default_factory=dict)
+    hierarchy: str = ""
+    veto: dict[str, float] = field(default_factory=dict)
     members: dict[str, float] = field(default_factory=dict)
     method: str = ""
     files: list[str] = field(default_factory=list)
@@ -93,6 +101,8 @@ class Predictor:
         names = (self.network, self.stage_1, *self.stage_2.values(), *self.members, *self.runs)
         for name in filter(None, names):  # each names a folder
             check_name(name, "network, predictor or run")
+        if not all(0 <= threshold <= 1 for threshold in self.veto.values()):
+            raise UserError(f"veto {self.veto}: expected thresholds from 0 to 1")
         if not all(0 <= weight < 1.001 for weight in self.members.values()):  # they were rounded
             raise UserError(f"members {self.members}: expected weights from 0 to 1")
 
@@ -120,19 +130,26 @@ class PredictionTable:
         The classes that the predictor can predict; for the others the probability is 0. Default: all.
     source : tuple of (Path, str), or None
         The file that it was read from, and the script that writes that file.
+    other_N : ndarray of shape (N,), float32, in [0, 1], or None
+        Of a stage 2 network with the output `OTHER`: its probability.
     """
 
     ids: list[str]
     probabilities_NC: np.ndarray
     known_C: np.ndarray | None = None
     source: tuple[Path, str] | None = None
+    other_N: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.known_C is None:
             object.__setattr__(self, "known_C", np.ones(self.probabilities_NC.shape[1], bool))
 
     def select(self, ids: list[str], what: str) -> np.ndarray:
-        """Return probabilities_NC of the given ids in their order.
+        """Return probabilities_NC of the given ids in their order; as for `rows`."""
+        return self.probabilities_NC[self.rows(ids, what)]
+
+    def rows(self, ids: list[str], what: str) -> list[int]:
+        """Return the rows of the given ids in their order.
 
         Parameters
         ----------
@@ -150,7 +167,7 @@ class PredictionTable:
             lacking = f"no prediction for {len(missing):,} of the {len(ids):,} ids of {what}, for example "
             lacking += missing[0]
             raise damaged(self.source[0], lacking, self.source[1]) if self.source else UserError(lacking)
-        return self.probabilities_NC[[row_of[sample] for sample in ids]]
+        return [row_of[sample] for sample in ids]
 
 
 @dataclass(frozen=True)
@@ -189,21 +206,26 @@ class LabelledPredictions:
         return self.rows(np.repeat(np.arange(len(ends_N)), np.diff(ends_N, prepend=0)))
 
 
-def from_outputs(ids: list[str], probabilities_NO: np.ndarray, classes: list[int] | None) -> PredictionTable:
+def from_outputs(
+    ids: list[str], probabilities_NO: np.ndarray, classes: list[int] | None, outputs: Sequence[str] = ()
+) -> PredictionTable:
     """Return the table of a network's outputs.
 
     Parameters
     ----------
     probabilities_NO : ndarray of shape (N, O), float
     classes : list of int or None
-        Class numbers of the first outputs; the other classes get 0 and further outputs are dropped. None:
-        the outputs are not classes, and the table holds them as they are.
+        Class numbers of the first outputs; the other classes get 0. None: the outputs are not classes, and
+        the table holds them as they are.
+    outputs : sequence of str
+        Names of all outputs. Of those after the classes, `OTHER` is kept where it is the only one.
     """
     if classes is None:
         return PredictionTable(ids, probabilities_NO)
     probabilities_NC = np.zeros((len(probabilities_NO), len(CLASSES)), dtype=np.float32)
     probabilities_NC[:, classes] = probabilities_NO[:, : len(classes)]
-    return PredictionTable(ids, probabilities_NC, np.isin(np.arange(len(CLASSES)), classes))
+    other_N = probabilities_NO[:, -1] if [*outputs[len(classes) :]] == [OTHER] else None
+    return PredictionTable(ids, probabilities_NC, np.isin(np.arange(len(CLASSES)), classes), other_N=other_N)
 
 
 def average(tables: list[PredictionTable], ids: list[str], what: str) -> PredictionTable:
@@ -218,28 +240,36 @@ def average(tables: list[PredictionTable], ids: list[str], what: str) -> Predict
         Names the samples in the error where no table contains one of the ids.
     """
     row_of = {sample: row for row, sample in enumerate(ids)}
-    sum_NC, count_N = np.zeros((len(ids), tables[0].probabilities_NC.shape[1])), np.zeros(len(ids))
+    has_other = all(table.other_N is not None for table in tables)
+    columns = tables[0].probabilities_NC.shape[1]
+    sum_NC, count_N = np.zeros((len(ids), columns + has_other)), np.zeros(len(ids))
     for table in tables:
+        values_NC = table.probabilities_NC
+        values_NC = np.column_stack([values_NC, table.other_N]) if has_other else values_NC
         known = [row for row, sample in enumerate(table.ids) if sample in row_of]
         rows = [row_of[table.ids[row]] for row in known]
-        sum_NC[rows] += table.probabilities_NC[known]
+        sum_NC[rows] += values_NC[known]
         count_N[rows] += 1
     if not count_N.all():
         raise UserError(
             f"no prediction for {ids[int(count_N.argmin())]} of {what}: run stages 02 and 03 again"
         )
     known_C = np.all([table.known_C for table in tables], axis=0)
-    return PredictionTable(ids, (sum_NC / count_N[:, None]).astype(np.float32), known_C)
+    mean_NC = (sum_NC / count_N[:, None]).astype(np.float32)
+    return PredictionTable(
+        ids, mean_NC[:, :columns], known_C, other_N=mean_NC[:, columns] if has_other else None
+    )
 
 
 def save(path: Path, table: PredictionTable) -> None:
-    """Write a prediction table (npz: ids, probabilities, known)."""
+    """Write a prediction table (npz: ids, probabilities, known, and other where there is that output)."""
     probabilities_NC = table.probabilities_NC.astype(np.float32)
+    more = {} if table.other_N is None else {"other": table.other_N.astype(np.float32)}
     with files.write_atomic(path) as part, part.open("wb") as file:
-        np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C)
+        np.savez(file, ids=np.array(table.ids), probabilities=probabilities_NC, known=table.known_C, **more)
 
 
-def load(path: Path, columns: int = len(CLASSES), script: str = "") -> PredictionTable:
+def load(path: Path, columns: int = len(CLASSES), script: str = "", other: bool = False) -> PredictionTable:
     """Read and check a prediction table.
 
     Parameters
@@ -248,6 +278,8 @@ def load(path: Path, columns: int = len(CLASSES), script: str = "") -> Predictio
         Number of probabilities per sample.
     script : str
         The script that creates it; by default that of the predictor or network in whose folder it lies.
+    other : bool
+        Whether it must contain the output `OTHER`.
 
     Raises
     ------
@@ -257,12 +289,14 @@ def load(path: Path, columns: int = len(CLASSES), script: str = "") -> Predictio
     """
     script = script or creator(path.parent)
     with files.reading(path, script):
-        arrays = read_arrays(path, ("ids", "probabilities", "known"))
-        for name in ("ids", "probabilities"):
+        arrays = read_arrays(path, ("ids", "probabilities", "known", OTHER))
+        for name in ("ids", "probabilities", *[OTHER] * other):
             if name not in arrays:
                 raise ValueError(f"it has no {name}")
         table = _checked(arrays["ids"], arrays["probabilities"], arrays.get("known"), columns)
-    return replace(table, source=(path, script))
+        if OTHER in arrays:  # one column of the same form
+            _checked(arrays["ids"], arrays[OTHER].reshape(-1, 1), None, 1)
+    return replace(table, source=(path, script), other_N=arrays.get(OTHER))
 
 
 def _checked(

@@ -120,7 +120,7 @@ def class_counts(path: Path, counts: pd.DataFrame, data: str) -> None:
                 textcoords="offset points", va="center", fontsize=7.5, color=DARK,
             )  # fmt: skip
         axes.set_xscale("log")
-        axes.set_xlim(start, total.max() * 12)
+        axes.set_xlim(start, total.max() * (12 if counts.shape[1] < 4 else 60))  # room for the numbers
         axes.margins(y=0.01)
         axes.set_xlabel(f"samples, log scale; in parentheses: {' + '.join(counts.columns)}")
         axes.set_title(f"Samples per class: {data}")

@@ -4,49 +4,46 @@ Does not load torch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lib import distributed, files, location_groups
-from lib.config import Hierarchy
-from lib.console import info
+from lib import files, location_groups
+from lib.config import MAIN_HIERARCHY, Hierarchy
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
 from lib.evaluation.calibration import Calibration
 from lib.evaluation.predictions import ROUTING, SUFFIXES, PredictionTable, Predictor, table_path
+from lib.evaluation.thresholds import best_f1_threshold
 from lib.hierarchy import routing
 from lib.run import Run
-from lib.steps import Step
 
+# by the setting hierarchy.stage_1: the kinds of networks for the groups
 STAGE_1 = {
     "multi_label": ("stage_1",),
     "single_label": ("stage_1_single",),
     "both": ("stage_1", "stage_1_single"),
 }
-STAGE_1_TITLES = {"stage_1": "multi-label", "stage_1_single": "single-label"}
 # by the setting hierarchy.other: whether stage 2 networks have an output for samples outside the group
 OTHER = {"without": (False,), "with": (True,), "both": (False, True)}
 
 
 class Combination(NamedTuple):
-    """One way to combine the networks into a predictor."""
+    """One way to combine the networks of a hierarchy into a predictor."""
 
     routing: str  # of ROUTING
     other: bool
     views: int
+    veto: bool = False  # whether the output "other" removes the labels of a group
+    hierarchy: str = MAIN_HIERARCHY
 
     @property
     def name(self) -> str:
         """Name of the predictor."""
-        return f"hierarchy_{self.routing}" + "_other" * self.other + SUFFIXES[self.views]
-
-
-def stage_2_name(group: str, other: bool) -> str:
-    """Return the name of a group's stage 2 network."""
-    return f"stage_2_{location_groups.short(group)}" + "_other" * other
+        ends = "_other" * self.other + "_veto" * self.veto + SUFFIXES[self.views]
+        return f"{self.hierarchy}_{self.routing}{ends}"
 
 
 def trainable_classes(data: RunData, group: str) -> list[int]:
@@ -65,7 +62,7 @@ def trainable_classes(data: RunData, group: str) -> list[int]:
 
 @dataclass(frozen=True)
 class HierarchyPredictions:
-    """The predictions of a run's stage 1 and stage 2 networks.
+    """The predictions of the stage 1 and stage 2 networks of one of a run's hierarchies.
 
     Attributes
     ----------
@@ -73,26 +70,61 @@ class HierarchyPredictions:
         Folder with their prediction tables: ``outputs/<run>/networks``.
     settings : Hierarchy
     data : RunData
+        With the groups of this hierarchy.
+    name : str
+        `MAIN_HIERARCHY`, or that of a further one.
     """
 
     networks: Path
     settings: Hierarchy
     data: RunData
+    name: str = MAIN_HIERARCHY
+
+    @classmethod
+    def of(
+        cls, run: Run, data: RunData, name: str = MAIN_HIERARCHY, networks: Path | None = None
+    ) -> "HierarchyPredictions":
+        """Return those of a run; `networks` are by default its own."""
+        settings = run.config.for_hierarchy(name).hierarchy
+        if name != MAIN_HIERARCHY:
+            data = replace(data, groups=location_groups.read(settings.grouping))
+        return cls(networks or run.folder / "networks", settings, data, name)
+
+    @classmethod
+    def all_of(cls, run: Run, data: RunData) -> list["HierarchyPredictions"]:
+        """Return those of all hierarchies whose stages the run trains."""
+        if run.config.hierarchy.train not in ("stages", "all"):
+            return []
+        return [cls.of(run, data, name) for name in (MAIN_HIERARCHY, *run.config.hierarchies)]
+
+    @property
+    def suffix(self) -> str:
+        """Distinguishes its names from those of the main hierarchy: empty for that, else for example _two."""
+        return self.name.removeprefix(MAIN_HIERARCHY)
+
+    @property
+    def stage_1_kinds(self) -> dict[str, str]:
+        """The kinds of the stage 1 networks by name; the first one routes."""
+        return {kind + self.suffix: kind for kind in STAGE_1[self.settings.stage_1]}
 
     @property
     def stage_1(self) -> tuple[str, ...]:
         """The stage 1 networks; the first one routes."""
-        return STAGE_1[self.settings.stage_1]
+        return tuple(self.stage_1_kinds)
 
     @property
     def others(self) -> tuple[bool, ...]:
         """The variants of stage 2 networks: without and with an output for other samples."""
         return OTHER[self.settings.other]
 
+    def stage_2_name(self, group: str, other: bool) -> str:
+        """Return the name of a group's stage 2 network."""
+        return f"stage_2{self.suffix}_{location_groups.short(group)}" + "_other" * other
+
     def stage_2(self, other: bool) -> dict[str, str]:
         """Return the stage 2 networks of a variant by group, for the groups that have one."""
         return {
-            group: stage_2_name(group, other)
+            group: self.stage_2_name(group, other)
             for group in self.data.groups
             if trainable_classes(self.data, group)
         }
@@ -100,7 +132,10 @@ class HierarchyPredictions:
     def combinations(self, views: list[int]) -> list[Combination]:
         """Return the predictors that the networks are combined into."""
         return [
-            Combination(rule, other, number) for other in self.others for number in views for rule in ROUTING
+            Combination(rule, other, number, veto, self.name)
+            for other in self.others
+            for number in views
+            for rule, veto in (*((rule, False) for rule in ROUTING), *[("hard", True)] * other)
         ]
 
     def describe(self, combination: Combination) -> Predictor:
@@ -111,6 +146,8 @@ class HierarchyPredictions:
             routing=combination.routing,
             stage_1=self.stage_1[0],
             stage_2=self.stage_2(combination.other),
+            hierarchy=self.name if self.suffix else "",
+            veto=self.veto_thresholds(combination.views) if combination.veto else {},
         )
 
     def tables(self, subset: str, views: int = 1) -> list[Path]:
@@ -139,7 +176,7 @@ class HierarchyPredictions:
 
         A multi-label network decides at 0.5, a single-label network for the most probable combination.
         """
-        count, single = len(self.data.groups), network == "stage_1_single"
+        count, single = len(self.data.groups), self.stage_1_kinds[network] == "stage_1_single"
         columns = len(location_groups.combinations(count)) if single else count
         table = predictions.load(table_path(self.networks / network, subset, views), columns)
         values = table.select(self.data.ids(subset), f"the {subset} subset")
@@ -164,6 +201,35 @@ class HierarchyPredictions:
                 result_NC[:, columns] = training_NC[within_N][:, columns].mean(axis=0)
         return result_NC
 
+    def other_NG(self, networks: dict[str, str], subset: str, views: int = 1) -> np.ndarray:
+        """Return the output "other" of stage 2 networks by group; 0 for a group without a network."""
+        ids = self.data.ids(subset)
+        result_NG = np.zeros((len(ids), len(self.data.groups)))
+        for column, group in enumerate(self.data.groups):
+            if group in networks:
+                path = table_path(self.networks / networks[group], subset, views)
+                script = f"03_train_hier.py --network {networks[group]} --force"
+                table = predictions.load(path, script=script, other=True)
+                result_NG[:, column] = table.other_N[table.rows(ids, f"the {subset} subset")]
+        return result_NG
+
+    def veto_thresholds(self, views: int = 1) -> dict[str, float]:
+        """Return the probability of "other" above which a group's labels are removed, by group.
+
+        It is chosen on validation, so that the F1 of the group is highest, which is predicted where stage 1
+        accepts it and "other" does not remove it. A group without a sample there has none.
+        """
+        networks, truth_NG = self.stage_2(True), self.truth_NG("validation")
+        _, decision_NG = self.group_predictions(self.stage_1[0], "validation", views)
+        # a sample that stage 1 does not accept stays so: it ranks below all others
+        kept_NG = np.where(decision_NG, 1 - self.other_NG(networks, "validation", views), 0)
+        result = {}
+        for column, group in enumerate(self.data.groups):
+            if group in networks and truth_NG[:, column].any():
+                lowest, _ = best_f1_threshold(truth_NG[:, column], kept_NG[:, column])
+                result[group] = 1 - lowest
+        return result
+
     def calibration(self, views: int = 1) -> Calibration:
         """Return the calibration on validation of the probabilities of the stage 1 network that routes."""
         probabilities_NG, _ = self.group_predictions(self.stage_1[0], "validation", views)
@@ -175,7 +241,8 @@ class HierarchyPredictions:
         """Return the predictions of a predictor of the kind hierarchy.
 
         ``hard`` routes as published: at thresholds of 0.5 it is Hoogenboom's. ``soft`` weights by the
-        calibrated probabilities of stage 1.
+        calibrated probabilities of stage 1. With a veto, groups are removed whose output "other" exceeds its
+        threshold.
 
         Parameters
         ----------
@@ -185,61 +252,15 @@ class HierarchyPredictions:
         views, data = predictor.views, self.data
         probabilities_NG, decision_NG = self.group_predictions(predictor.stage_1, subset, views)
         within_NC = self.within_NC(predictor.stage_2, subset, views)
+        if predictor.veto:
+            other_NG = self.other_NG(predictor.stage_2, subset, views)
+            decision_NG = decision_NG & (other_NG <= [predictor.veto.get(group, 1) for group in data.groups])
+            probabilities_NG = probabilities_NG * (1 - other_NG)
         if predictor.routing == "hard":
-            probabilities_NC = routing.hard(decision_NG, within_NC, data.groups)
+            probabilities_NC = routing.hard(decision_NG, within_NC, data.groups, probabilities_NG)
         elif predictor.routing == "soft":
             probabilities_NC = routing.soft(calibrate(probabilities_NG), within_NC, data.groups)
         else:
             raise ValueError(f"routing {predictor.routing!r}: expected one of {' '.join(ROUTING)}")
         known_C = np.isin(np.arange(within_NC.shape[1]), data.classes)
         return PredictionTable(data.ids(subset), probabilities_NC, known_C)
-
-
-def write_predictors(run: Run, data: RunData, script: str) -> None:
-    """Combine the networks' predictions into predictors, unless that is complete.
-
-    Parameters
-    ----------
-    script : str
-        The calling script, which the step is named after.
-    """
-    hierarchy = HierarchyPredictions(run.folder / "networks", run.config.hierarchy, data)
-    views = [1, 8] if run.for_hierarchy_network("stage_1").config.training.tta else [1]
-    combinations = hierarchy.combinations(views)
-    tables = [
-        path
-        for subset in data.predicted_subsets
-        for number in views
-        for path in hierarchy.tables(subset, number)
-    ]
-
-    def combine(_step: Step) -> None:
-        for number in views if distributed.is_primary() else ():
-            calibrate = hierarchy.calibration(number)
-            for combination in (one for one in combinations if one.views == number):
-                folder, predictor = run.predictor(combination.name), hierarchy.describe(combination)
-                for subset in data.predicted_subsets:
-                    table = hierarchy.combine(predictor, subset, calibrate)
-                    predictions.save(folder / f"{subset}.npz", table)
-                predictor.write(folder)
-
-    def verify() -> None:
-        for subset in data.predicted_subsets:
-            for number in views:
-                hierarchy.group_predictions(hierarchy.stage_1[0], subset, number)
-                for other in hierarchy.others:
-                    hierarchy.within_NC(hierarchy.stage_2(other), subset, number)
-
-    done = run.once(
-        f"{script} hierarchy",
-        combine,
-        inputs=files.fingerprints(run.index, run.split, *tables),
-        outputs=[
-            run.predictor(combination.name) / name
-            for combination in combinations
-            for name in ("predictor.json", *(f"{subset}.npz" for subset in data.predicted_subsets))
-        ],
-        verify=verify,
-    )
-    names = ", ".join(combination.name for combination in combinations)
-    info(f"predictions in {run.folder / 'predictions'}: {names}" if done else f"{names} are up to date")

@@ -7,8 +7,14 @@ import numpy as np
 
 from lib.location_groups import LocationGroups
 
+# what probabilities of a sample without a group are multiplied by: below every threshold that is not tuned to
+# accept such samples, so that they only decide which label is the most likely one
+NOWHERE = 1e-6
 
-def hard(decision_NG: np.ndarray, within_NC: np.ndarray, groups: LocationGroups) -> np.ndarray:
+
+def hard(
+    decision_NG: np.ndarray, within_NC: np.ndarray, groups: LocationGroups, probabilities_NG: np.ndarray
+) -> np.ndarray:
     """Keep the predictions of the groups that stage 1 accepts: Hoogenboom 2019, section 2.1.
 
     Parameters
@@ -18,13 +24,19 @@ def hard(decision_NG: np.ndarray, within_NC: np.ndarray, groups: LocationGroups)
         Each class's probability, predicted by its group's stage 2 network.
     groups : dict
         Class numbers by group, in the order of the G columns.
+    probabilities_NG : ndarray of shape (N, G), float, in [0, 1]
+        Of the groups; they matter for samples without an accepted group.
 
     Returns
     -------
     ndarray of shape (N, C), float32
-        Unchanged where the group is accepted, else 0: a threshold above 0 gives the union over the groups.
+        Unchanged where the group is accepted, else 0: a threshold above `NOWHERE` gives the union over the
+        groups. Of a sample without an accepted group, `NOWHERE` times the probabilities of `soft`.
     """
-    return np.where(spread(decision_NG, groups), within_NC, 0).astype(np.float32)
+    routed_NC = np.where(spread(decision_NG, groups), within_NC, 0)
+    is_routed_N1 = decision_NG.any(axis=1, keepdims=True)
+    nowhere_NC = NOWHERE * soft(probabilities_NG, within_NC, groups)
+    return np.where(is_routed_N1, routed_NC, nowhere_NC).astype(np.float32)
 
 
 def soft(probabilities_NG: np.ndarray, within_NC: np.ndarray, groups: LocationGroups) -> np.ndarray:

@@ -11,7 +11,9 @@ from lib import location_groups
 from lib.config import HIERARCHY_NETWORKS
 from lib.console import info, warn
 from lib.data.run_data import Fold, RunData
-from lib.hierarchy.combination import OTHER, STAGE_1, stage_2_name, trainable_classes
+from lib.errors import UserError
+from lib.evaluation.predictions import OTHER
+from lib.hierarchy.combination import HierarchyPredictions, trainable_classes
 from lib.labels import CLASSES
 from lib.learning.task import Task
 from lib.learning.training_data import TrainingData
@@ -24,17 +26,29 @@ def hierarchy_tasks(run: Run, data: RunData) -> dict[str, Task]:
 
     A group has no stage 2 network if there is nothing to learn in a fold: fewer than two training samples, or
     the same labels on all of them. `lib.hierarchy.combination` then uses the labels' shares.
+
+    Raises
+    ------
+    UserError
+        If the networks of two hierarchies have the same name.
     """
     settings = run.config.hierarchy
     training = {kind: TrainingData.read(run.for_hierarchy_network(kind), data) for kind in HIERARCHY_NETWORKS}
     tasks: list[Task] = []
-    if settings.train in ("stages", "all"):
-        tasks += _stage_1(run, training)
-        start_from = tasks[0].name if settings.transfer else ""
-        tasks += _stage_2(run, training["stage_2"], start_from)
+    for hierarchy in HierarchyPredictions.all_of(run, data):
+        tasks += _stage_1(run, hierarchy, training)
+        tasks += _stage_2(run, hierarchy, training["stage_2"])
     if settings.train in ("joint", "all"):
         tasks.append(_joint(run, training["joint"]))
-    return {task.name: task for task in tasks}
+    by_name = {task.name: task for task in tasks}
+    if len(by_name) < len(tasks):
+        names = [task.name for task in tasks]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise UserError(
+            f"{' and '.join(['hierarchy', *run.config.hierarchies])} both have a network {repeated}: "
+            f"rename the group, in the file that hierarchy.grouping names"
+        )
+    return by_name
 
 
 def _kept_groups(data: RunData) -> LocationGroups:
@@ -42,25 +56,26 @@ def _kept_groups(data: RunData) -> LocationGroups:
     return {group: tuple(c for c in labels if c in data.classes) for group, labels in data.groups.items()}
 
 
-def _stage_1(run: Run, training: dict[str, TrainingData]) -> list[Task]:
-    """Return the networks for the groups; the first one routes."""
-    data = training["stage_1"].data
+def _stage_1(run: Run, hierarchy: HierarchyPredictions, training: dict[str, TrainingData]) -> list[Task]:
+    """Return a hierarchy's networks for the groups; the first one routes."""
+    data = hierarchy.data
     truth_NG, names = location_groups.membership(data.index.truth_NC, _kept_groups(data)), list(data.groups)
     tasks = []
-    for name in STAGE_1[run.config.hierarchy.stage_1]:
+    for name, kind in hierarchy.stage_1_kinds.items():
         targets, outputs = truth_NG, names
-        if name == "stage_1_single":
+        if kind == "stage_1_single":
             targets = location_groups.to_combinations(truth_NG)
             combination_MG = location_groups.combinations(len(names))
             outputs = [" + ".join(np.array(names)[chosen_G]) for chosen_G in combination_MG]
-        own = run.for_hierarchy_network(name)
-        tasks.append(Task(name, own, training[name], targets, list(data.folds), outputs))
+        own = run.for_hierarchy_network(kind)
+        tasks.append(Task(name, own, training[kind], targets, list(data.folds), outputs))
     return tasks
 
 
-def _stage_2(run: Run, training: TrainingData, start_from: str) -> list[Task]:
-    """Return the networks for the locations within each group."""
-    own, data, tasks = run.for_hierarchy_network("stage_2"), training.data, []
+def _stage_2(run: Run, hierarchy: HierarchyPredictions, training: TrainingData) -> list[Task]:
+    """Return a hierarchy's networks for the locations within each group."""
+    own, data, tasks = run.for_hierarchy_network("stage_2"), hierarchy.data, []
+    start_from = hierarchy.stage_1[0] if hierarchy.settings.transfer else ""
     truth_NC = data.index.truth_NC
     truth_NG = location_groups.membership(truth_NC, _kept_groups(data))
     for number, group in enumerate(data.groups):
@@ -69,7 +84,7 @@ def _stage_2(run: Run, training: TrainingData, start_from: str) -> list[Task]:
             info(f"{group}: no stage 2 network: its training samples are too few, or have the same labels")
             continue
         seed = [run.config.training.seed, number]
-        for other in OTHER[run.config.hierarchy.other]:
+        for other in hierarchy.others:
             targets, outputs = truth_NC[:, labels], [CLASSES[label] for label in labels]
             folds = [_within_group(fold, truth_NG[:, number], group) for fold in data.folds]
             if other:
@@ -82,8 +97,8 @@ def _stage_2(run: Run, training: TrainingData, start_from: str) -> list[Task]:
                     for fold, within in zip(data.folds, folds, strict=True)
                 ]
                 targets = np.column_stack([targets, ~truth_NG[:, number]])
-                outputs = [*outputs, "other"]
-            name = stage_2_name(group, other)
+                outputs = [*outputs, OTHER]
+            name = hierarchy.stage_2_name(group, other)
             more = {"group_classes": labels, "start_from": start_from}
             tasks.append(Task(name, own, training, targets, folds, outputs, **more))
     return tasks

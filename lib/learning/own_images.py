@@ -117,7 +117,9 @@ class OwnImages:
 
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
-            tables = [predictions.from_outputs(self.ids, values_NO, classes) for values_NO in found]
+            tables = [
+                predictions.from_outputs(self.ids, values_NO, classes, spec.outputs) for values_NO in found
+            ]
             return predictions.average(tables, self.ids, "the images")
 
         return self._once(name, views, spec.size, files.fingerprints(*weights), columns, predict)

@@ -85,7 +85,7 @@ class Task:
 
     def as_table(self, ids: list[str], probabilities_NO: np.ndarray) -> PredictionTable:
         """Return probabilities of its outputs as a prediction table."""
-        return predictions.from_outputs(ids, probabilities_NO, self.output_classes)
+        return predictions.from_outputs(ids, probabilities_NO, self.output_classes, self.outputs)
 
     def write_predictors(self) -> None:
         """Write ``predictor.json`` where the network is a predictor on its own."""

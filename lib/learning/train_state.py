@@ -177,8 +177,9 @@ class TrainState:
         torch.cuda.set_rng_state_all([state.cpu() for state in random["cuda"]])
 
     def restore(self, weights: dict[str, torch.Tensor]) -> None:
-        """Go back to earlier weights."""
+        """Go back to earlier weights, also in the moving average, with a fresh optimiser state."""
         self.model.load_state_dict(weights)
+        self.optimizer.state.clear()  # its moments belong to the weights that are left
         if self.average is not None:
             self.average.module.load_state_dict(weights)
 

@@ -18,6 +18,8 @@ def draw(
 ) -> None:
     """Draw class counts, labels per sample and, where images are cached, some samples.
 
+    Counts are of all labelled samples (Hoogenboom 2019, figure 2), those that the run leaves out included.
+
     Parameters
     ----------
     rows : ndarray of int
@@ -28,8 +30,10 @@ def draw(
         Labelled samples by size; empty in a run without images.
     """
     truth_NC = index.truth_NC[rows]
-    figures.class_counts(run.figure("class_counts"), splits.count_classes(truth_NC, split), run.data_name)
-    figures.labels_per_sample(run.figure("labels_per_sample"), truth_NC, run.data_name)
+    counts = splits.count_classes(truth_NC, split)
+    counts["left out"] = index.truth_NC.sum(axis=0) - truth_NC.sum(axis=0)
+    figures.class_counts(run.figure("class_counts"), counts, run.data_name)
+    figures.labels_per_sample(run.figure("labels_per_sample"), index.truth_NC, run.data_name)
     if arrays:
         shown = rows[splits.diverse_rows(truth_NC, SHOWN_SAMPLES)]
         images = [arrays[max(arrays)][row] for row in shown]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib import files, presets
+from lib.config import MAIN_HIERARCHY
 from lib.console import info
 from lib.data import run_data
 from lib.data.run_data import RunData
@@ -153,17 +154,17 @@ def _runs(run: Run, predictor: str) -> list[Run]:
     return found or [run]
 
 
-def _hierarchy(images: OwnImages) -> HierarchyPredictions:
-    return HierarchyPredictions(images.networks, images.run.config.hierarchy, images.data)
+def _hierarchy(images: OwnImages, name: str = MAIN_HIERARCHY) -> HierarchyPredictions:
+    return HierarchyPredictions.of(images.run, images.data, name, images.networks)
 
 
 def _predict_hierarchy(images: OwnImages, about: Predictor) -> PredictionTable:
     """Predict with every network of a hierarchy, then combine as the run does."""
-    run = images.run
-    of_run = HierarchyPredictions(run.folder / "networks", run.config.hierarchy, images.data)
-    for name in (about.stage_1, *about.stage_2.values()):
-        images.predict_network(name, about.views)
-    return _hierarchy(images).combine(about, "test", of_run.calibration(about.views))
+    name = about.hierarchy or MAIN_HIERARCHY
+    of_run = HierarchyPredictions.of(images.run, images.data, name)
+    for network in (about.stage_1, *about.stage_2.values()):
+        images.predict_network(network, about.views)
+    return _hierarchy(images, name).combine(about, "test", of_run.calibration(about.views))
 
 
 def locations_table(

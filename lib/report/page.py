@@ -15,6 +15,8 @@ from lib import files
 from lib.config import list_settings
 from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
+from lib.hierarchy import evaluation as hierarchy_evaluation
+from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
 from lib.report import example_selection, html, paper_tables, score_notes
@@ -67,9 +69,10 @@ FIGURES = {
         Figure("network_*", "Layers of a network that takes biological features."),
     ),
     "hierarchy": (
-        Figure("groups", "Stage 1: precision, recall and F1 of each location group."),
-        Figure("within_groups", "Stage 2 and a network of all classes, on the samples of each group."),
-        Figure("advantages", "Both stages together and a network of all classes, on all samples."),
+        Figure("models*", "The networks: one for all classes, and those of the hierarchy."),
+        Figure("groups*", "Stage 1: precision, recall and F1 of each location group."),
+        Figure("within_groups*", "Stage 2 and a network of all classes, on the samples of each group."),
+        Figure("advantages*", "Both stages together and a network of all classes, on all samples."),
     ),
     "reliability": (Figure("reliability", "Observed frequency of a class over its predicted probability."),),
     "submission": (
@@ -123,6 +126,11 @@ def write(report: RunReport, submission: Submission) -> None:
             for name, shown in paper_tables.SHOWN.items()
             if run.evaluation(name).exists()
         ],
+        others=[
+            hierarchy_evaluation.other_rows(hierarchy_evaluation.read_other(path, predictor_scores.SCRIPT))
+            for one in HierarchyPredictions.all_of(run, report.data)
+            if (path := run.evaluation(f"other{one.suffix}")).exists()
+        ],
         examples=_examples(report),
         kinds=example_selection.KINDS,
         figures={section: _figures(folder, chosen) for section, chosen in FIGURES.items()},
@@ -160,7 +168,9 @@ def describe(run: Run, name: str) -> str:
             return "gradient boosted trees on biological features"
         case "hierarchy":
             networks = ", ".join(predictor.stage_2.values())
-            return f"{predictor.routing} routing by {predictor.stage_1} to {networks or 'no network'}{views}"
+            veto = ', without the groups that "other" removes' * bool(predictor.veto)
+            routing = f"{predictor.routing} routing by {predictor.stage_1}"
+            return f"{routing} to {networks or 'no network'}{veto}{views}"
         case "ensemble":
             mean = {"mean": "mean", "rank_mean": "mean rank", "weighted": "weighted mean"}[predictor.method]
             members = ", ".join(f"{name} ({weight:.2f})" for name, weight in predictor.members.items())

@@ -24,10 +24,11 @@ from lib.evaluation import (
 )
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.duplicate_decisions import SubmittedDecisions
+from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
 from lib.hierarchy import evaluation as hierarchy_evaluation
-from lib.hierarchy.combination import Combination, HierarchyPredictions
+from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
 from lib.steps import Manifest
@@ -87,7 +88,7 @@ class RunReport:
     @cached_property
     def hierarchy(self) -> HierarchyPredictions:
         """The predictions of the hierarchy's networks."""
-        return HierarchyPredictions(self.folder / "networks", self.run.config.hierarchy, self.data)
+        return HierarchyPredictions.of(self.run, self.data)
 
     def predictor(self, name: str) -> EvaluatedPredictor:
         """Return one of the run's predictors."""
@@ -153,7 +154,8 @@ class RunReport:
         """Compare all predictors, and describe the best one further, unless that is up to date."""
         run, figure = self.run, ("predictors", "reliability", "confusions")
         summaries = [self.predictor(name).evaluation_path(table) for name in names for table in TABLES]
-        stage_1 = [path for path in self._stage_1_tables() if path.exists()]
+        hierarchies = HierarchyPredictions.all_of(run, self.data)
+        stage_1 = [path for one in hierarchies for path in self._stage_1_tables(one) if path.exists()]
         run.once(
             "04_threshold comparison",
             lambda _step: self._compare(names),
@@ -182,15 +184,15 @@ class RunReport:
         share_CC = confusion.matrix(truth_NC, decision_NC)
         title = f"Predictions of {best.name} for the samples of each class: {self.subtitle}"
         figures.confusions(run.figure("confusions"), share_CC, self.groups, data.classes, title)
-        if run.config.hierarchy.train in ("stages", "all"):
-            self._evaluate_hierarchy(next(iter(run.config.networks)))
+        for hierarchy in HierarchyPredictions.all_of(run, data):
+            self._evaluate_hierarchy(hierarchy, next(iter(run.config.networks)))
 
-    def _stage_1_tables(self) -> list[Path]:
+    def _stage_1_tables(self, hierarchy: HierarchyPredictions) -> list[Path]:
         """Return the predictions of the stage 1 networks for the reported subset; they may be missing."""
-        networks = [self.run.network(name) for name in self.hierarchy.stage_1]
+        networks = [self.run.network(name) for name in hierarchy.stage_1]
         return [predictions.table_path(network, self.subset, 1) for network in networks]
 
-    def _evaluate_hierarchy(self, baseline: str) -> None:
+    def _evaluate_hierarchy(self, hierarchy: HierarchyPredictions, baseline: str) -> None:
         """Score and draw stage 1, stage 2 and both together: Hoogenboom 2019, figures 5, 6 and 7.
 
         Nothing is done before the networks, their combinations and the baseline have predicted the subset.
@@ -200,10 +202,12 @@ class RunReport:
         baseline : str
             The predictor that the hierarchy is compared with.
         """
-        run, subset, fixed, hierarchy = self.run, self.subset, self.settings.fixed, self.hierarchy
-        names = [baseline, *(Combination("hard", other, 1).name for other in hierarchy.others)]
+        run, subset, fixed, suffix = self.run, self.subset, self.settings.fixed, hierarchy.suffix
+        combined = [one for one in hierarchy.combinations([1]) if one.routing == "hard"]
+        names = [baseline, *(one.name for one in combined)]
         tables = [run.predictor(name) / f"{subset}.npz" for name in names]
-        if not all(path.exists() for path in (*self._stage_1_tables(), *hierarchy.tables(subset), *tables)):
+        needed = (*self._stage_1_tables(hierarchy), *hierarchy.tables(subset), *tables)
+        if not all(path.exists() for path in needed):
             return
         of_groups = hierarchy_evaluation.evaluate_groups(hierarchy, subset)
         within = hierarchy_evaluation.evaluate_within_groups(
@@ -215,13 +219,18 @@ class RunReport:
             .assign(predictor=name)
             for name in names
         )
-        files.write_csv(run.evaluation("groups"), of_groups)
-        files.write_csv(run.evaluation("within_groups"), within)
-        at_fixed = f"{fixed:g} for all classes: {self.subtitle}"
-        figures.group_scores(run.figure("groups"), of_groups, f"Stage 1: {self.subtitle}")
-        figures.within_groups(run.figure("within_groups"), within, f"Stage 2, {at_fixed}")
+        files.write_csv(run.evaluation(f"groups{suffix}"), of_groups)
+        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
+        at_fixed, groups = f"{fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
+        figures.group_scores(run.figure(f"groups{suffix}"), of_groups, f"Stage 1: {self.subtitle}")
+        figures.within_groups(run.figure(f"within_groups{suffix}"), within, f"Stage 2, {at_fixed}")
         title = f"Hierarchy and {baseline}, {at_fixed}"
-        figures.class_advantages(run.figure("advantages"), of_classes, self.groups, title)
+        figures.class_advantages(run.figure(f"advantages{suffix}"), of_classes, groups, title)
+        for one in (one for one in combined if one.veto):
+            veto = Predictor.read(run.predictor(one.name)).veto
+            of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
+            files.write_csv(run.evaluation(f"other{suffix}"), of_other)
+            info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
 
     def submit(self, name: str) -> np.ndarray:
         """Write Kaggle's file with a predictor's decisions for the test samples, unless it is up to date.

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,30 @@ def test_predictors_are_listed_by_name(tmp_path):
         predictions.save(tmp_path / name / "validation.npz", table())
     predictions.save(tmp_path / "unfinished" / "test.npz", table())
     assert predictions.list_predictors(tmp_path) == ["a", "b", "hierarchy_x"]
+
+
+def test_the_output_other_is_kept_saved_and_averaged(tmp_path):
+    outputs_NO = np.array([[0.25, 0.5, 0.75], [0.1, 0.2, 0.3]])
+    made = predictions.from_outputs(["a", "b"], outputs_NO, [3, 5], ["x", "y", "other"])
+    assert made.other_N.tolist() == [0.75, 0.3] and made.rows(["b", "a"], "these") == [1, 0]
+    for names in ((), ("x", "y", "Nucleus"), ("x", "other", "other")):  # groups of a joint network
+        other_N = predictions.from_outputs(["a", "b"], outputs_NO, [3, 5], names).other_N
+        assert (other_N is None) == (names != ("x", "other", "other"))
+    predictions.save(tmp_path / "t.npz", made)
+    read = predictions.load(tmp_path / "t.npz", other=True)
+    assert read.other_N == pytest.approx(made.other_N) and read.known_C.sum() == 2
+    second = predictions.from_outputs(["b"], np.array([[0.3, 0.4, 0.5]]), [3, 5], ["x", "y", "other"])
+    mean = predictions.average([made, second], ["b", "a"], "these")
+    assert mean.other_N == pytest.approx([0.4, 0.75]) and mean.probabilities_NC[0, 3] == pytest.approx(0.2)
+    plain = predictions.from_outputs(["b"], np.array([[0.3, 0.4]]), [3, 5])
+    assert predictions.average([made, plain], ["a"], "these").other_N is None
+    predictions.save(tmp_path / "plain.npz", plain)
+    predictions.save(tmp_path / "bad.npz", dataclasses.replace(made, other_N=np.array([0.5, 1.5])))
+    for name, words in (("plain", "has no other"), ("bad", "id 'b': a value is not a probability")):
+        with pytest.raises(UserError, match=rf"{name}.npz.*{words}"):
+            predictions.load(tmp_path / f"{name}.npz", other=True)
+
+
+def test_thresholds_of_a_veto_are_probabilities():
+    with pytest.raises(UserError, match=r"veto .*1.5.*from 0 to 1"):
+        Predictor("hierarchy", routing="hard", stage_1="stage_1", veto={"Nucleus": 1.5})

@@ -1,5 +1,7 @@
 """Twelve samples in four location groups, and the predictions of a hierarchy's networks for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,30 @@ def hierarchy(tmp_path, data) -> HierarchyPredictions:
             table = PredictionTable(ids[::-1], values[::-1])
             predictions.save(table_path(tmp_path / "networks" / network, subset, 1), table)
     return HierarchyPredictions(tmp_path / "networks", settings, data)
+
+
+# of the groups: what stage 1 predicts for the samples of validation and test, and the networks' "other"
+PROBABILITIES = {
+    "validation": [[0.9, 0, 0, 0], [0.8, 0, 0, 0], [0.7, 0, 0, 0], [0.6, 0, 0, 0.9]],
+    "test": [[0.9, 0, 0, 0.4], [0.6, 0, 0, 0]],
+}
+OTHERS = {
+    "pair": {"validation": [0.1, 0.3, 0.4, 0.9], "test": [0.36, 0.34]},
+    "rest": {"validation": [0.9, 0.9, 0.5, 0.2], "test": [0, 0]},
+}
+
+
+@pytest.fixture
+def with_other(hierarchy) -> HierarchyPredictions:
+    """The same, where stage 1 sends two samples of validation to Pair wrongly, and networks have "other"."""
+    for subset in hierarchy.data.predicted_subsets:
+        within = predictions.load(table_path(hierarchy.networks / "stage_2_pair", subset, 1))
+        for short, others in OTHERS.items():
+            other_N = np.array(others.get(subset, [0] * len(within.ids)), np.float32)[::-1]
+            table = replace(within, other_N=other_N)
+            predictions.save(table_path(hierarchy.networks / f"stage_2_{short}_other", subset, 1), table)
+        if subset in PROBABILITIES:
+            table = PredictionTable(within.ids, np.array(PROBABILITIES[subset])[::-1])
+            predictions.save(table_path(hierarchy.networks / "stage_1", subset, 1), table)
+    settings = Hierarchy(train="stages", other="with")
+    return replace(hierarchy, settings=settings)

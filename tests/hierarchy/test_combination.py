@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib import cli, files
-from lib.config import Hierarchy
+from lib import presets
+from lib.config import Hierarchy, override
 from lib.data.run_data import Fold, RunData
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor, table_path
 from lib.hierarchy import combination
 from lib.hierarchy.combination import Combination, HierarchyPredictions
-from tests.hierarchy.conftest import FOUR, TARGETS, run_data
+from tests.hierarchy.conftest import FOUR, OTHERS, TARGETS, run_data
 
 
 def combined(hierarchy, name, subset):
@@ -29,16 +29,27 @@ def combined(hierarchy, name, subset):
 def test_predictors_are_named_after_routing_output_and_views():
     assert Combination("hard", False, 1).name == "hierarchy_hard"
     assert Combination("soft", True, 8).name == "hierarchy_soft_other_tta"
-    assert combination.stage_2_name("Cytoplasm & secretory", True) == "stage_2_cytoplasm_secretory_other"
+    assert Combination("hard", True, 1, veto=True).name == "hierarchy_hard_other_veto"
+    assert Combination("hard", False, 1, hierarchy="hierarchy_two").name == "hierarchy_two_hard"
 
 
 @pytest.mark.parametrize(
     ("other", "views", "names"),
     [
         ("without", [1], ["hierarchy_hard", "hierarchy_soft"]),
-        ("with", [1], ["hierarchy_hard_other", "hierarchy_soft_other"]),
+        ("with", [1], ["hierarchy_hard_other", "hierarchy_soft_other", "hierarchy_hard_other_veto"]),
         ("without", [1, 8], ["hierarchy_hard", "hierarchy_soft", "hierarchy_hard_tta", "hierarchy_soft_tta"]),
-        ("both", [1], ["hierarchy_hard", "hierarchy_soft", "hierarchy_hard_other", "hierarchy_soft_other"]),
+        (
+            "both",
+            [1],
+            [
+                "hierarchy_hard",
+                "hierarchy_soft",
+                "hierarchy_hard_other",
+                "hierarchy_soft_other",
+                "hierarchy_hard_other_veto",
+            ],
+        ),
     ],
 )
 def test_settings_select_the_combinations(hierarchy, other, views, names):
@@ -79,6 +90,22 @@ def test_a_group_needs_something_to_learn_in_every_fold(data):
     assert combination.trainable_classes(folded, "Pair") == [0, 1]
 
 
+def test_a_further_hierarchy_has_groups_and_names_of_its_own(data, tmp_path):
+    config = dataclasses.replace(presets.PRESETS["hoogenboom"], overrides=("hierarchy.train=stages",))
+    run = SimpleNamespace(config=override(config, ()), folder=tmp_path)
+    main, two = HierarchyPredictions.all_of(run, data)
+    assert main.data is data and list(two.data.groups) == ["Nucleus", "Cytoplasm & secretory"]
+    assert (main.stage_1, two.stage_1) == (("stage_1", "stage_1_single"), ("stage_1_two",))
+    assert two.stage_2(True) == {"Nucleus": "stage_2_two_nucleus_other"}  # outside, all have one label
+    assert two.stage_2_name("Cytoplasm & secretory", False) == "stage_2_two_cytoplasm_secretory"
+    assert [one.name for one in two.combinations([1])][:2] == ["hierarchy_two_hard", "hierarchy_two_soft"]
+    described = two.describe(Combination("soft", False, 1))
+    assert (described.hierarchy, described.stage_1) == ("hierarchy_two", "stage_1_two")
+    for train in ("none", "joint"):
+        run.config = override(dataclasses.replace(config, overrides=(f"hierarchy.train={train}",)), ())
+        assert HierarchyPredictions.all_of(run, data) == []
+
+
 # what they predict
 
 
@@ -101,6 +128,42 @@ def test_soft_routing_weights_by_the_calibrated_probabilities_of_stage_1(hierarc
     soft_NC = combined(hierarchy, "hierarchy_soft", "test").probabilities_NC
     assert soft_NC[:, 0] == pytest.approx(0.8 * calibrated_NG[:, 0])
     assert soft_NC[:, 2] == pytest.approx(calibrated_NG[:, 1])
+
+
+def test_other_is_read_by_group_and_id(with_other):
+    networks = with_other.stage_2(True)
+    other_NG = with_other.other_NG(networks, "validation")
+    assert other_NG[:, [0, 3]] == pytest.approx(np.transpose([OTHERS[x]["validation"] for x in OTHERS]))
+    assert not other_NG[:, [1, 2]].any()  # they have no network
+    path = table_path(with_other.networks / "stage_2_pair_other", "validation", 1)
+    predictions.save(path, dataclasses.replace(predictions.load(path), other_N=None))
+    with pytest.raises(
+        UserError, match=r"stage_2_pair_other/.* no other.*03_train_hier.py --network stage_2_pair_other --f"
+    ):
+        with_other.other_NG(networks, "validation")
+
+
+def test_the_veto_is_tuned_on_validation_for_the_f1_of_the_group(with_other):
+    # Pair: 0.1 and 0.3 are of the group, 0.4 and 0.9 are not; Rest: the one that is accepted is, with 0.2,
+    # and those that are not accepted rank last
+    assert with_other.veto_thresholds() == pytest.approx({"Pair": 0.35, "Rest": 0.6})
+    nowhere = dataclasses.replace(with_other.data, subsets={"validation": np.array([10, 11])})
+    assert "Pair" not in dataclasses.replace(with_other, data=nowhere).veto_thresholds()
+
+
+def test_a_group_whose_other_exceeds_its_threshold_is_removed(with_other):
+    veto = {"Pair": 0.35, "Rest": 0.6}
+    (one,) = (one for one in with_other.combinations([1]) if one.veto)
+    assert with_other.describe(one).veto == pytest.approx(veto)
+    plain_NC = combined(with_other, "hierarchy_hard_other", "test").probabilities_NC
+    veto_NC = combined(with_other, "hierarchy_hard_other_veto", "test").probabilities_NC
+    assert plain_NC[:, [0, 1, 5]] == pytest.approx(np.array([[0.8, 0.3, 0]] * 2))
+    assert np.array_equal(veto_NC[1], plain_NC[1])
+    # nothing is left of the first sample: its probabilities only rank, 0.9 * 0.64 * 0.8 and 0.4 * 1 * 0.6
+    assert veto_NC[0, [0, 5]] == pytest.approx([1e-6 * 0.4608, 1e-6 * 0.24])
+    validation_NC = combined(with_other, "hierarchy_hard_other_veto", "validation").probabilities_NC
+    assert (validation_NC[:, 0] > 0.5).tolist() == [True, True, False, False]
+    assert (validation_NC[:, 5] > 0.5).tolist() == [False, False, False, True]
 
 
 def test_labels_are_matched_by_id(hierarchy):
@@ -143,50 +206,6 @@ def test_what_is_missing_names_its_maker(hierarchy):
         hierarchy.routing_table("test")
 
 
-# the step of stage 03
-
-
-@pytest.fixture
-def run(tmp_path, hierarchy):
-    """A run whose networks have predicted."""
-    options = ["--preset", "smoke", "--work", str(tmp_path), "--set", "hierarchy.other=without"]
-    run = cli.start(cli.network_parser("Stage 03: test. \n"), [*options, "hierarchy.train=stages"])
-    run.folder.mkdir(parents=True)
-    hierarchy.networks.rename(run.folder / "networks")
-    for path in (run.index, run.split):
-        files.write_text(path, "as it was")
-    return run
-
-
-def test_predictors_are_written_with_their_description(run, data, capsys):
-    combination.write_predictors(run, data, "03_train_hier")
-    assert predictions.list_predictors(run.folder / "predictions") == ["hierarchy_hard", "hierarchy_soft"]
-    hierarchy = HierarchyPredictions(run.folder / "networks", run.config.hierarchy, data)
-    for one in hierarchy.combinations([1]):
-        folder = run.predictor(one.name)
-        assert Predictor.read(folder) == hierarchy.describe(one)
-        assert {path.stem for path in folder.glob("*.npz")} == {"train", "validation", "test"}
-        for subset in data.predicted_subsets:
-            expected = hierarchy.combine(hierarchy.describe(one), subset, hierarchy.calibration())
-            found = predictions.load(folder / f"{subset}.npz")
-            assert found.ids == data.ids(subset)
-            assert np.array_equal(found.probabilities_NC, expected.probabilities_NC)
-    assert "hierarchy_hard, hierarchy_soft" in capsys.readouterr().out
-
-
-def test_predictors_are_combined_once_until_a_network_changes(run, data, capsys):
-    combination.write_predictors(run, data, "03_train_hier")
-    capsys.readouterr()
-    combination.write_predictors(run, data, "03_train_hier")
-    assert "hierarchy_hard, hierarchy_soft are up to date" in capsys.readouterr().out
-    path = table_path(run.network("stage_2_pair"), "test", 1)
-    table = predictions.load(path)
-    table.probabilities_NC[:, 0] = 0.1
-    predictions.save(path, table)
-    with pytest.raises(UserError, match=r"different stage_2_pair/test.npz: .*--force"):
-        combination.write_predictors(run, data, "03_train_hier")
-
-
 # names mean nothing
 
 
@@ -206,23 +225,3 @@ def test_an_external_predictor_is_external_whatever_its_name(tmp_path, name):
         all(piece in message for piece in (name, "external", "theirs.csv", "--predictor"))
         and "\n" not in message
     )
-
-
-def test_a_hierarchy_is_combined_from_the_networks_that_it_lists_whatever_its_name(run, data):
-    from lib.report import own_images_page
-
-    combination.write_predictors(run, data, "03_train_hier")
-    run.predictor("hierarchy_hard").rename(run.predictor("x_tta"))
-    expected = predictions.load(run.predictor("x_tta") / "test.npz")
-    asked = []
-
-    def predict_network(network, views):
-        asked.append((network, views))
-
-    # the networks' predictions of the images are those of the test samples
-    images = SimpleNamespace(
-        run=run, data=data, networks=run.folder / "networks", predict_network=predict_network
-    )
-    table = own_images_page.predict(images, "x_tta")
-    assert np.array_equal(table.probabilities_NC, expected.probabilities_NC)
-    assert asked == [(name, 1) for name in ("stage_1", "stage_2_pair", "stage_2_rest")]

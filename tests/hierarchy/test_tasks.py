@@ -1,5 +1,7 @@
 """Which networks a hierarchy has, and what each of them learns from which samples."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 from lib import presets
 from lib.data.run_data import Fold
+from lib.errors import UserError
 from lib.hierarchy import tasks
 from lib.labels import CLASSES
 from lib.learning import models
@@ -23,14 +26,14 @@ def no_images(monkeypatch):
     monkeypatch.setattr(tasks.TrainingData, "read", lambda _run, data: SimpleNamespace(data=data))
 
 
-def run_of(changes):
+def run_of(changes, hierarchies=None):
     """Return a run with settings; only what the tasks ask of it."""
-    config = presets.load("smoke", changes)
+    config = replace(presets.load("smoke", changes), hierarchies=hierarchies or {})
 
     def of_kind(kind):
         return SimpleNamespace(config=config.for_hierarchy_network(kind))
 
-    return SimpleNamespace(config=config, for_hierarchy_network=of_kind)
+    return SimpleNamespace(config=config, for_hierarchy_network=of_kind, folder=Path("run"))
 
 
 def hierarchy_tasks(data, changes=WHOLE_STUDY):
@@ -95,6 +98,26 @@ def test_settings_select_the_networks(data):
     assert not any(task.start_from for task in without.values())
     single = hierarchy_tasks(data, ["hierarchy.stage_1=single_label"])
     assert single["stage_2_pair"].start_from == "stage_1_single", "the first stage 1 network"
+
+
+def test_a_further_hierarchy_has_networks_of_its_own_groups(data):
+    two = {"hierarchy_two": ("hierarchy.grouping=two", "hierarchy.other=with")}
+    found = tasks.hierarchy_tasks(run_of(["hierarchy.train=stages"], two), data)
+    assert list(found) == [
+        "stage_1", "stage_2_pair", "stage_2_rest", "stage_1_two", "stage_2_two_nucleus_other"
+    ]  # fmt: skip
+    stage_1, nucleus = found["stage_1_two"], found["stage_2_two_nucleus_other"]
+    assert stage_1.outputs == ["Nucleus", "Cytoplasm & secretory"]
+    assert stage_1.truth_NO.astype(int)[[0, 6, 7]].tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert nucleus.start_from == "stage_1_two" and nucleus.group_classes == list(range(6))
+    assert found["stage_2_pair"].start_from == "stage_1" and found["stage_1"].outputs == list(FOUR)
+
+
+def test_two_hierarchies_cannot_have_a_network_of_the_same_name(data):
+    groups = {"Two nucleus": tuple(range(6)), "Rest": tuple(range(6, 28))}
+    run = run_of(["hierarchy.train=stages"], {"hierarchy_two": ("hierarchy.grouping=two",)})
+    with pytest.raises(UserError, match=r"hierarchy and hierarchy_two .*stage_2_two_nucleus: rename"):
+        tasks.hierarchy_tasks(run, replace(data, groups=groups))
 
 
 def test_classes_that_the_run_leaves_out_are_no_outputs():

@@ -224,3 +224,18 @@ def test_restored_weights_are_also_the_averages():
     state.restore(before)
     assert_same(weights(state), before)
     assert_same(state.evaluated.state_dict(), before)
+
+
+def test_after_restored_weights_the_optimiser_starts_afresh():
+    state = new_state(early_stopping=1, ema_decay=0.9)
+    first = weights(state)
+    train_epoch(state)
+    assert state.optimizer.state
+    state.restore(first)
+    fresh = new_state(early_stopping=1)
+    batch = next(iter(make_loader(train_toy.source(), ROWS, 8, 0, seed=0)))
+    for one in (state, fresh):  # the same step as that of a new training
+        one.model.train()
+        one.batch = 0
+        one.train_batch(batch, 0.01)
+    assert_same(weights(state), weights(fresh))

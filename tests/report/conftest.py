@@ -16,7 +16,7 @@ from lib import cli, files, location_groups
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
 from lib.evaluation.predictions import PredictionTable, Predictor, table_path
-from lib.hierarchy import combination
+from lib.hierarchy import predictors
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.report.run_report import RunReport
@@ -89,7 +89,7 @@ def write_hierarchy(run: Run, data: RunData) -> None:
         for network in hierarchy.stage_2(other=False).values():
             within_NC = expit(3 * truth_NC - 2 + random.normal(size=truth_NC.shape))
             save(table_path(run.network(network), subset, 1), ids, within_NC, random)
-    combination.write_predictors(run, data, "03_train_hier")
+    predictors.write_predictors(run, data, "03_train_hier")
 
 
 def write_network(folder: Path) -> None:

@@ -52,14 +52,14 @@ def run_of(generates_data):
     )
 
 
-def test_classes_are_counted_by_subset_without_the_samples_left_out(drawn):
+def test_all_labelled_samples_are_counted_by_subset_and_those_left_out_apart(drawn):
     data_figures.draw(run_of(False), INDEX, ROWS, SPLIT, {})
     path, counts, title = drawn["class_counts"]
     assert (path, title) == ("class_counts.png", "simulated cells")
-    assert counts.loc[CLASSES[0]].to_dict() == {"train": 2, "validation": 0}
-    assert counts.loc[CLASSES[3]].to_dict() == {"train": 0, "validation": 1}
+    assert counts.loc[CLASSES[0]].to_dict() == {"train": 2, "validation": 0, "left out": 1}
+    assert counts.loc[CLASSES[3]].to_dict() == {"train": 0, "validation": 1, "left out": 0}
     path, truth_NC, _ = drawn["labels_per_sample"]
-    assert path == "labels_per_sample.png" and np.array_equal(truth_NC, INDEX.truth_NC[ROWS])
+    assert path == "labels_per_sample.png" and np.array_equal(truth_NC, INDEX.truth_NC)
 
 
 def test_samples_of_different_classes_are_shown_at_the_largest_size(drawn):

@@ -239,7 +239,7 @@ def folds(tmp_path_factory):
 
 EVERY = (
     "baseline", "baseline_tta", "features_alone", "joint", "joint_tta", "hierarchy_hard", "hierarchy_soft",
-    "hierarchy_hard_tta", "hierarchy_soft_other_tta", "ensemble",
+    "hierarchy_hard_tta", "hierarchy_soft_other_tta", "hierarchy_hard_other_veto", "ensemble",
 )  # fmt: skip
 MERGED = ("baseline", "features_alone", "hierarchy_soft_tta", "joint")
 

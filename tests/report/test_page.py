@@ -278,6 +278,7 @@ def test_sections_of_stages_that_were_not_run_are_left_out(copied):
     for name in (
         "features_by_class",
         "training_baseline",
+        "models",
         "schedules",
         "groups",
         "within_groups",

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.report import paper_tables
+from tests.conftest import STAGES, call
 
 
 def comparison():
@@ -55,3 +56,39 @@ def test_a_papers_preset_writes_its_table(tmp_path, preset, written):
         shown, path = paper_tables.SHOWN[name], tmp_path / f"{name}.csv"
         rows = shown.rows(shown.read(path))
         assert len(rows) == 3 and rows == shown.rows(pd.read_csv(path))
+
+
+@pytest.mark.slow
+def test_the_preset_of_the_thesis_runs_with_every_network_row_and_figure(smoke, tmp_path, capsys, no_figures):
+    options = ["--preset", "hoogenboom", "--data", smoke / "data" / "smoke", "--work", tmp_path, "--set"]
+    options += ["data.sizes=32", "training.size=32", "training.epochs=1", "training.batch_size=16"]
+    options += ["all:network.architecture=test_resnet", "split.rare_class_minimum=0.04"]
+    for script in STAGES:
+        call(script, *options)
+    run, printed = tmp_path / "outputs" / "hoogenboom", capsys.readouterr().out
+    networks = {path.parent.name for path in run.glob("networks/*/weights.safetensors")}
+    groups = ("nucleus", "cytoplasm", "secretory", "two_nucleus", "two_cytoplasm_secretory")
+    baselines = ["baseline", "baseline_resnet34", "baseline_resnet50", "baseline_resnet101"]
+    assert networks == {
+        *baselines, "joint", "stage_1", "stage_1_single", "stage_1_two",
+        *(f"stage_2_{group}{end}" for group in groups for end in ("", "_other")),
+    }  # fmt: skip
+    ways = ("hard", "soft", "hard_other", "soft_other", "hard_other_veto")
+    predictors = [f"{name}_{way}" for name in ("hierarchy", "hierarchy_two") for way in ways]
+    averages = pd.read_csv(run / "evaluation" / "averages.csv")
+    rows = sorted([*baselines, *predictors, "joint"])
+    assert averages["predictor"].tolist() == [*rows, "Hoogenboom 2019, baseline"]
+    holdout = pd.read_csv(run / "evaluation" / "predictors.csv").query("subset == 'holdout'")
+    at_05 = holdout[holdout["decision"] == "fixed"].set_index("predictor").loc[rows]
+    for column in paper_tables.HOOGENBOOM:
+        assert averages[column].tolist()[:-1] == pytest.approx(at_05[column].tolist())
+    figures = {path.stem for path in (run / "figures").iterdir()}
+    assert figures >= {"class_counts", "labels_per_sample", "scores_baseline"} | {
+        f"{name}{end}" for name in ("models", "groups", "within_groups", "advantages") for end in ("", "_two")
+    }
+    for name, groups in (("other", 3), ("other_two", 2)):
+        assert len(pd.read_csv(run / "evaluation" / f"{name}.csv")["group"].unique()) == groups
+    assert printed.count('how often "other" is right') == 2
+    page = (run / "report.html").read_text()
+    assert "stage_2_two_nucleus_other" in page and page.count("How often “other” is right") == 2
+    assert len(pd.read_csv(run / "submission.csv")) == 24
