@@ -6,6 +6,7 @@ written in Python. `lib.presets` holds the values.
 """
 
 import dataclasses
+import math
 import re
 import typing
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,11 @@ LOSSES = (
     "cross_entropy",
     "focal",
     "asymmetric",
+    "focal_lovasz_log",
+    "distribution_balanced",
 )
+# those that balance the classes themselves, and take neither class weights nor smoothed labels
+BALANCED_LOSSES = ("focal_lovasz_log", "distribution_balanced")
 
 
 RESERVED_FOLDERS = ("cache", "train", "test")  # in data/: the cached arrays, and Kaggle's images
@@ -134,8 +139,9 @@ class Network(Section):
     channels: str = setting("RGBY", "input channels: all, or all but yellow", ("RGBY", "RGB"))
     normalisation: str = setting(
         "standard",
-        "of the input: by mean and std of the training images, or to [0, 1] (Hoogenboom)",
-        ("standard", "unit"),
+        "of the input: by mean and std of the training images, or of each image itself, or to [0, 1] "
+        "(Hoogenboom)",
+        ("standard", "image", "unit"),
     )
     pretrained: bool = setting(False, "start from timm's ImageNet weights (downloaded once)")
     weights_file: str = setting(
@@ -175,7 +181,16 @@ class Network(Section):
 class Training(Section):
     """How it is trained."""
 
-    size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
+    size: int = setting(512, "side of the network's input in pixels", low=16)
+    array_size: int = setting(
+        0, "side of the arrays that images are read from, one of data.sizes; 0: training.size", low=0
+    )
+    crop: tuple[int, ...] = setting(
+        (0,),
+        "smallest and largest side of the random crops that it is trained on, in pixels of the array, for "
+        "example 448,640; one number: all of this side; 0: whole images",
+        low=0,
+    )
     epochs: int = setting(20, "passes over the training samples", low=1)
     batch_size: int = setting(32, "samples per batch", low=2)
     learning_rate: float = setting(1e-3, "highest learning rate of the schedule", low=1e-8, high=10)
@@ -203,11 +218,12 @@ class Training(Section):
     )
     class_weights: str = setting(
         "none",
-        "of the loss: none, inversely proportional to class frequency, or to its square root",
+        "weight of a class's positive samples: 1, its ratio of negatives to positives, or the root of that; "
+        "at most 20",
         ("none", "balanced", "root"),
     )
     label_smoothing: float = setting(
-        0.0, "label smoothing: share by which targets move towards 1/2", low=0, high=0.5
+        0.0, "label smoothing: share by which targets move towards the class's frequency", low=0, high=0.5
     )
     sampling: str = setting(
         "all",
@@ -228,9 +244,28 @@ class Training(Section):
         "random changes of training images: none, flips and quarter rotations, or also affine transforms",
         ("none", "flips", "flips_affine"),
     )
+    intensity: float = setting(
+        0.0,
+        "largest relative change of a channel's brightness and gamma in training, for example 0.3",
+        low=0,
+        high=4,
+    )
+    channel_dropout: float = setting(
+        0.0, "share of training images that lack one of the reference stains, never green", low=0, high=1
+    )
+    cutmix: float = setting(
+        0.0, "share of training images with a rectangle of another, and labels mixed by area", low=0, high=1
+    )
     tta: bool = setting(
         False, "add a predictor <network>_tta, the mean over the eight flips and quarter rotations"
     )
+    tta_crops: int = setting(
+        0,
+        "crops that tta predicts, in a square grid, each in eight views: 1, 4, 9 or 16; 0: the whole image",
+        low=0,
+        high=16,
+    )
+    tta_combine: str = setting("mean", "of the probabilities of all views of tta", ("mean", "max"))
     precision: str = setting(
         "auto",
         "auto: bfloat16 where the device is fast at it, float16 on older GPUs, else float32",
@@ -244,6 +279,11 @@ class Training(Section):
         ("validation_loss", "macro_f1", "last"),
     )
     seed: int = seed_setting(0, "seed of initial weights, order of samples, augmentation and dropout")
+
+    @property
+    def augmented_views(self) -> dict[str, Any]:
+        """What ``predictor.json`` states about test-time augmentation, beside the number of views."""
+        return {"crops": self.tta_crops, "combine": "max" if self.tta_combine == "max" else ""}
 
 
 @dataclass(frozen=True)
@@ -369,6 +409,8 @@ class Config:
         _check_names(self)
         _check_sizes(self)
         _check_network(self)
+        _check_loss(self)
+        _check_crops(self)
         _check_split(self.split)
 
     def for_network(self, name: str) -> "Config":
@@ -404,6 +446,11 @@ class Config:
     def uses_features(self) -> bool:
         """Whether the model uses the features of stage 01."""
         return self.network.features != "none"
+
+    @property
+    def array_size(self) -> int:
+        """Side of the arrays that the network is trained on, in pixels."""
+        return self.training.array_size or self.training.size
 
     @property
     def feature_size(self) -> int:
@@ -460,12 +507,13 @@ def _check_names(config: Config) -> None:
 
 
 def _check_sizes(config: Config) -> None:
-    size, sizes = config.training.size, ",".join(map(str, config.data.sizes))
+    size, sizes = config.array_size, ",".join(map(str, config.data.sizes))
+    name = "array_size" if config.training.array_size else "size"
     if len(set(config.data.sizes)) < len(config.data.sizes):
         raise UserError(f"data.sizes={sizes} lists a size twice")
     if size not in config.data.sizes:
         raise UserError(
-            f"training.size={size} is not among data.sizes={sizes}: "
+            f"training.{name}={size} is not among data.sizes={sizes}: "
             f"add it, for example --set data.sizes={sizes},{size}"
         )
     if config.feature_size not in config.data.sizes:
@@ -489,6 +537,44 @@ def _check_network(config: Config) -> None:
         raise UserError(
             f"training.early_stopping={training.early_stopping} monitors the validation loss: it needs "
             f"training.keep=validation_loss, not {training.keep}"
+        )
+
+
+def _check_loss(config: Config) -> None:
+    training = config.training
+    if training.loss in BALANCED_LOSSES and (training.class_weights != "none" or training.label_smoothing):
+        raise UserError(
+            f"training.loss={training.loss} balances the classes itself, and needs "
+            f"training.class_weights=none and training.label_smoothing=0"
+        )
+    if training.cutmix and training.loss == "focal_lovasz_log":
+        raise UserError("training.loss=focal_lovasz_log needs targets of 0 and 1: training.cutmix=0")
+    if training.cutmix and config.uses_features:
+        raise UserError(
+            f"training.cutmix={training.cutmix} mixes images, not their features: it needs "
+            f"network.features=none, not {config.network.features}"
+        )
+
+
+def _check_crops(config: Config) -> None:
+    training, crop = config.training, ",".join(map(str, config.training.crop))
+    smallest, largest = training.crop[0], training.crop[-1]
+    if largest and (len(training.crop) > 2 or not 16 <= smallest <= largest <= config.array_size):
+        raise UserError(
+            f"training.crop={crop}: expected the smallest and the largest side, from 16 to "
+            f"{config.array_size}, the side of the arrays; or 0 for whole images"
+        )
+    if training.tta_crops and not (largest and training.tta):
+        raise UserError(
+            f"training.tta_crops={training.tta_crops} needs training.tta=true, and training.crop, the sides "
+            f"of the crops"
+        )
+    if math.isqrt(training.tta_crops) ** 2 != training.tta_crops:
+        raise UserError(f"training.tta_crops={training.tta_crops}: expected 0, 1, 4, 9 or 16")
+    if training.tta_combine == "max" and training.loss == "cross_entropy":
+        raise UserError(
+            "training.tta_combine=max needs independent classes, and training.loss=cross_entropy has one "
+            "class per sample: training.tta_combine=mean"
         )
 
 

@@ -4,7 +4,7 @@ Does not load torch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -204,7 +204,8 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
         The calling script, which the step is named after.
     """
     hierarchy = HierarchyPredictions(run.folder / "networks", run.config.hierarchy, data)
-    views = [1, 8] if run.for_hierarchy_network("stage_1").config.training.tta else [1]
+    training = run.for_hierarchy_network("stage_1").config.training
+    views = [1, 8] if training.tta else [1]
     combinations = hierarchy.combinations(views)
     tables = [
         path
@@ -218,6 +219,7 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
             calibrate = hierarchy.calibration(number)
             for combination in (one for one in combinations if one.views == number):
                 folder, predictor = run.predictor(combination.name), hierarchy.describe(combination)
+                predictor = replace(predictor, **training.augmented_views) if number > 1 else predictor
                 for subset in data.predicted_subsets:
                     table = hierarchy.combine(predictor, subset, calibrate)
                     predictions.save(folder / f"{subset}.npz", table)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
+from torch.nn.functional import interpolate
 
 from lib import files
 from lib.config import Network
@@ -21,6 +22,8 @@ from lib.learning import backbones
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
+
+LEAST_STD = 1.0  # grey levels: an empty channel stays empty
 
 
 class Classifier(nn.Module):
@@ -57,16 +60,42 @@ class Classifier(nn.Module):
         """Set what images are normalised with: 4 values each in grey levels 0-255, R G B Y."""
         seen = len(self.spec.channels)
         self.mean.copy_(torch.tensor(mean[:seen]).view(1, -1, 1, 1))
-        self.std.copy_(torch.tensor(std[:seen]).clamp(min=1.0).view(1, -1, 1, 1))
+        self.std.copy_(torch.tensor(std[:seen]).clamp(min=LEAST_STD).view(1, -1, 1, 1))
 
-    def forward(self, images_BHWK: torch.Tensor, features_BF: torch.Tensor) -> torch.Tensor:
-        """Return logits, shape (B, O), of images_BHWK, uint8, R G B Y, and features_BF, float32."""
+    def forward(
+        self,
+        images_BHWK: torch.Tensor,
+        features_BF: torch.Tensor,
+        statistics: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Return logits, shape (B, O), of images_BHWK, uint8, R G B Y, and features_BF, float32.
+
+        In evaluation, images of another side than ``spec.size`` are resized. `statistics` replace those that
+        the images are normalised with.
+        """
+        images_BKHW = self._input(images_BHWK)
+        mean, std = self._statistics(images_BKHW) if statistics is None else statistics
+        output = self.backbone((images_BKHW - mean) / std)
+        output = output if self.fusion is None else self.fusion(output, features_BF)
+        return output if self.heads is None else self.heads(output)
+
+    def _input(self, images_BHWK: torch.Tensor) -> torch.Tensor:
         # viewed as channels first, the bytes stay where they are: torch's channels_last layout
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        output = self.backbone((images_BKHW - self.mean) / self.std)
-        output = output if self.fusion is None else self.fusion(output, features_BF)
-        return output if self.heads is None else self.heads(output)
+        if self.training or images_BKHW.shape[-1] == self.spec.size:
+            return images_BKHW
+        return interpolate(images_BKHW, (self.spec.size,) * 2, mode="bilinear", antialias=True)
+
+    def _statistics(self, images_BKHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.spec.normalisation != "image":
+            return self.mean, self.std
+        std, mean = torch.std_mean(images_BKHW, dim=(2, 3), keepdim=True)
+        return mean, std.clamp(min=LEAST_STD)
+
+    def statistics(self, images_BHWK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean and std, shape (1 or B, K, 1, 1), that images are normalised with."""
+        return self._statistics(self._input(images_BHWK))
 
     @property
     def last_layer(self) -> nn.Module:
@@ -88,7 +117,7 @@ def build(
     Parameters
     ----------
     mean, std : list of 4 float
-        Of the training rows, in grey levels 0-255, R G B Y; unused with unit normalisation.
+        Of the training rows, in grey levels 0-255, R G B Y; only used with standard normalisation.
     features : DataFrame or None
         Features of the training rows, which the fusion's scaling is fitted to; needed if `spec.features`.
 
@@ -102,7 +131,7 @@ def build(
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
     unit = [0.0] * len(mean), [255.0] * len(std)
-    model.set_statistics(*{"standard": (mean, std), "unit": unit}[settings.normalisation])
+    model.set_statistics(*{"standard": (mean, std), "image": unit, "unit": unit}[settings.normalisation])
     return model.to(memory_format=torch.channels_last)
 
 

@@ -16,7 +16,7 @@ from lib.distributed import RANK, WORLD, is_primary
 from lib.learning.devices import choose_type, compiled
 from lib.learning.inference import PassAccumulator, PassResult, forward
 from lib.learning.loader import Batch
-from lib.learning.losses import ACTIVATIONS, activation, class_weights, make_loss
+from lib.learning.losses import ACTIVATIONS, activation, make_loss
 from lib.learning.schedules import EarlyStopping, Schedule
 
 
@@ -52,10 +52,9 @@ class TrainState:
         half = choose_type(settings.precision, self.device) == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half and self.device.type == "cuda")
         self.average = ModelEmaV3(model, decay=settings.ema_decay) if settings.ema_decay else None
-        weight_C = class_weights(settings.class_weights, train.dataset.source.truth_NC[sampler.rows])
-        weight_C = None if weight_C is None else weight_C.to(self.device)
-        self.train_loss = make_loss(settings, weight_C, settings.label_smoothing)
-        self.loss = make_loss(settings, weight_C)
+        truth_NC = train.dataset.source.truth_NC[sampler.rows]
+        self.train_loss = make_loss(settings, truth_NC, self.device, settings.label_smoothing)
+        self.loss = make_loss(settings, truth_NC, self.device)
         self.epoch = self.batch = 0  # the next ones
         self.peak = 0.0  # highest rate of the epoch so far
         self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
