@@ -434,7 +434,7 @@ class Config:
         if not own.is_network:
             raise UserError(f"hierarchy.train={own.hierarchy.train} needs networks, not network.kind=trees")
         if kind == "stage_1_single":  # one combination of groups per sample
-            own = replace(own, training=replace(own.training, loss="cross_entropy"))
+            own = replace(own, training=replace(own.training, loss="cross_entropy", tta_combine="mean"))
         return own
 
     @property
@@ -549,7 +549,7 @@ def _check_loss(config: Config) -> None:
         )
     if training.cutmix and training.loss == "focal_lovasz_log":
         raise UserError("training.loss=focal_lovasz_log needs targets of 0 and 1: training.cutmix=0")
-    if training.cutmix and config.uses_features:
+    if training.cutmix and config.is_network and config.uses_features:
         raise UserError(
             f"training.cutmix={training.cutmix} mixes images, not their features: it needs "
             f"network.features=none, not {config.network.features}"

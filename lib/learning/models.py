@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
-from torch.nn.functional import interpolate
 
 from lib import files
 from lib.config import Network
@@ -22,6 +21,7 @@ from lib.learning import backbones
 from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
+from lib.learning.resize import resize
 
 LEAST_STD = 1.0  # grey levels: an empty channel stays empty
 
@@ -83,9 +83,8 @@ class Classifier(nn.Module):
         # viewed as channels first, the bytes stay where they are: torch's channels_last layout
         images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
         images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        if self.training or images_BKHW.shape[-1] == self.spec.size:
-            return images_BKHW
-        return interpolate(images_BKHW, (self.spec.size,) * 2, mode="bilinear", antialias=True)
+        fits = self.training or images_BKHW.shape[-1] == self.spec.size
+        return images_BKHW if fits else resize(images_BKHW, self.spec.size)
 
     def _statistics(self, images_BKHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.spec.normalisation != "image":

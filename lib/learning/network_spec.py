@@ -16,6 +16,7 @@ ACTIVATION_NAMES = ("sigmoid", "softmax")  # implemented in `lib.learning.losses
 LIKE_SETTINGS = (
     "channels",
     "size",
+    "array_size",
     "normalisation",
     "precision",
     "tta_crops",

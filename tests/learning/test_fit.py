@@ -259,6 +259,34 @@ def test_a_checkpoint_within_an_epoch_is_resumed_there(tmp_path, monkeypatch, ca
     assert_same_history(history, whole_history)
 
 
+CHANGED = {"augmentation": "flips_affine", "crop": (10, 16), "intensity": 0.3, "channel_dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [CHANGED | {"cutmix": 0.5, "loss": "asymmetric"}, CHANGED | {"loss": "focal_lovasz_log"}],
+)
+def test_changed_and_mixed_images_are_the_same_after_a_resume(tmp_path, monkeypatch, changes):
+    settings = dataclasses.replace(train_toy.SETTINGS, checkpoint_steps=1, epochs=2, **changes)
+    whole, whole_history = train_toy.train(tmp_path / "whole", settings)
+    steps, train_batch = [], TrainState.train_batch
+
+    def interrupted(self, batch, rate):
+        steps.append(1)
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+        return train_batch(self, batch, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainState, "train_batch", interrupted)
+        train_toy.train(tmp_path / "resumed", settings)
+    resumed, history = train_toy.train(tmp_path / "resumed", settings)
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_history(history, whole_history)
+    plain, _ = train_toy.train(tmp_path / "plain", dataclasses.replace(settings, cutmix=0, intensity=0))
+    assert not torch.equal(plain.layers[0].weight, whole.layers[0].weight)
+
+
 @pytest.mark.parametrize(("identity", "resume"), [("other", True), ("toy", False)])
 def test_a_state_of_other_settings_or_with_force_is_not_resumed(
     tmp_path, capsys, monkeypatch, identity, resume

@@ -36,7 +36,6 @@ def describe(
     return NetworkSpec(
         architecture=settings.architecture,
         channels=settings.channels,
-        size=32,
         normalisation=settings.normalisation,
         outputs=[f"output {number}" for number in range(outputs)],
         classes=list(range(outputs)),
@@ -45,7 +44,7 @@ def describe(
         features=[] if features is None else list(features),
         feature_scaling=settings.feature_scaling,
         fusion_width=settings.fusion_width,
-        **more,
+        **{"size": 32} | more,
     )
 
 
