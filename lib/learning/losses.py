@@ -12,7 +12,10 @@ from torchvision.ops import sigmoid_focal_loss
 from lib.config import Training
 from lib.errors import UserError
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits_BC and targets_BC
+# of logits_BC and targets_BC: the mean over samples and classes
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+# from the weights of the classes' positives, and the numbers of training rows with each class and in all
+MakeLoss = Callable[[torch.Tensor | None, torch.Tensor, int], Loss]
 
 # logits, shape (B, C), to probabilities: each class on its own, or one among all
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -21,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 MAX_POSITIVE_WEIGHT = 20.0  # without a limit, the ratio of the competition's rarest class would be 2,800
 # the loss of each sample and class, (B, C): Lin et al. 2017, with their gamma 2
-focal: Loss = partial(sigmoid_focal_loss, alpha=-1, gamma=2)
+focal = partial(sigmoid_focal_loss, alpha=-1, gamma=2)
 
 
 def weighted_focal(
@@ -86,9 +89,8 @@ def hard_log_loss(logits_BC: torch.Tensor, targets_BC: torch.Tensor) -> torch.Te
     return ((loss_BC * used_BC).sum(dim=0) / used_BC.sum(dim=0)).mean()
 
 
-# from the weights of the classes' positives, and the numbers of training rows with each class and in all, to
-# the loss, the mean over samples and classes; named as in `lib.config.LOSSES`
-MULTI_LABEL: dict[str, Callable[[torch.Tensor | None, torch.Tensor, int], Loss]] = {
+# named as in `lib.config.LOSSES`
+MULTI_LABEL: dict[str, MakeLoss] = {
     # each class on its own (Liu et al. 2018, section 5)
     "bce": lambda weight_C, *_: partial(binary_cross_entropy_with_logits, pos_weight=weight_C),
     # torch's MultiLabelSoftMarginLoss averages the same over classes (Hoogenboom 2019, section 2.3)
