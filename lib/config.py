@@ -6,6 +6,7 @@ written in Python. `lib.presets` holds the values.
 """
 
 import dataclasses
+import math
 import re
 import typing
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,11 @@ LOSSES = (
     "cross_entropy",
     "focal",
     "asymmetric",
+    "focal_lovasz_log",
+    "distribution_balanced",
 )
+# those that balance the classes themselves, and take neither class weights nor smoothed labels
+BALANCED_LOSSES = ("focal_lovasz_log", "distribution_balanced")
 
 
 RESERVED_FOLDERS = ("cache", "train", "test")  # in data/: the cached arrays, and Kaggle's images
@@ -136,14 +141,11 @@ class Network(Section):
         ("own", "avg", "max", "gem", "attention"),
     )
     stem_pool: bool = setting(False, "one more max-pool after the stem, for large images (ResNet, DenseNet)")
-    input_size: int = setting(
-        0, "side that images are resized to on the device, in pixels; 0: as they are", low=0, high=4096
-    )
     normalisation: str = setting(
         "standard",
-        "of the input: by mean and std of the training images, to [0, 1] (Hoogenboom), or that of "
-        "network.start",
-        ("standard", "unit", "start"),
+        "of the input: by mean and std of the training images, or of each image itself, to [0, 1] "
+        "(Hoogenboom), or that of network.start",
+        ("standard", "image", "unit", "start"),
     )
     pretrained: bool = setting(
         False, "start from ImageNet weights, of a package where there is one, else of timm's hub"
@@ -193,7 +195,16 @@ class Network(Section):
 class Training(Section):
     """How it is trained."""
 
-    size: int = setting(512, "side of the network's input in pixels, one of data.sizes", low=16)
+    size: int = setting(512, "side of the network's input in pixels", low=16)
+    array_size: int = setting(
+        0, "side of the arrays that images are read from, one of data.sizes; 0: training.size", low=0
+    )
+    crop: tuple[int, ...] = setting(
+        (0,),
+        "smallest and largest side of the random crops that it is trained on, in pixels of the array, for "
+        "example 448,640; one number: all of this side; 0: whole images",
+        low=0,
+    )
     epochs: int = setting(
         20, "passes over the training samples; 0: predict with network.start as it is", low=0
     )
@@ -235,11 +246,12 @@ class Training(Section):
     )
     class_weights: str = setting(
         "none",
-        "of the loss: none, inversely proportional to class frequency, or to its square root",
+        "weight of a class's positive samples: 1, its ratio of negatives to positives, or the root of that; "
+        "at most 20",
         ("none", "balanced", "root"),
     )
     label_smoothing: float = setting(
-        0.0, "label smoothing: share by which targets move towards 1/2", low=0, high=0.5
+        0.0, "label smoothing: share by which targets move towards the class's frequency", low=0, high=0.5
     )
     sampling: str = setting(
         "all",
@@ -271,9 +283,28 @@ class Training(Section):
         "random changes of training images: none, flips and quarter rotations, or also affine transforms",
         ("none", "flips", "flips_affine"),
     )
+    intensity: float = setting(
+        0.0,
+        "largest relative change of a channel's brightness and gamma in training, for example 0.3",
+        low=0,
+        high=4,
+    )
+    channel_dropout: float = setting(
+        0.0, "share of training images that lack one of the reference stains, never green", low=0, high=1
+    )
+    cutmix: float = setting(
+        0.0, "share of training images with a rectangle of another, and labels mixed by area", low=0, high=1
+    )
     tta: bool = setting(
         False, "add a predictor <network>_tta, the mean over the eight flips and quarter rotations"
     )
+    tta_crops: int = setting(
+        0,
+        "crops that tta predicts, in a square grid, each in eight views: 1, 4, 9 or 16; 0: the whole image",
+        low=0,
+        high=16,
+    )
+    tta_combine: str = setting("mean", "of the probabilities of all views of tta", ("mean", "max"))
     precision: str = setting(
         "auto",
         "auto: bfloat16 where the device is fast at it with this network, float16 on older GPUs, else "
@@ -291,6 +322,11 @@ class Training(Section):
         ("validation_loss", "macro_f1", "last"),
     )
     seed: int = seed_setting(0, "seed of initial weights, order of samples, augmentation and dropout")
+
+    @property
+    def augmented_views(self) -> dict[str, Any]:
+        """What ``predictor.json`` states about test-time augmentation, beside the number of views."""
+        return {"crops": self.tta_crops, "combine": "max" if self.tta_combine == "max" else ""}
 
 
 @dataclass(frozen=True)
@@ -433,6 +469,8 @@ class Config:
         _check_sizes(self)
         _check_network(self)
         _check_training(self.training)
+        _check_loss(self)
+        _check_crops(self)
         _check_split(self.split)
 
     def for_network(self, name: str) -> "Config":
@@ -456,7 +494,7 @@ class Config:
         if not own.is_network:
             raise UserError(f"hierarchy.train={own.hierarchy.train} needs networks, not network.kind=trees")
         if kind == "stage_1_single":  # one combination of groups per sample
-            own = replace(own, training=replace(own.training, loss="cross_entropy"))
+            own = replace(own, training=replace(own.training, loss="cross_entropy", tta_combine="mean"))
         return own
 
     def for_hierarchy(self, name: str) -> "Config":
@@ -494,6 +532,10 @@ class Config:
         kinds = HIERARCHY_NETWORKS if self.hierarchy.train != "none" else ()
         every = [*map(self.for_network, self.networks), *map(self.for_hierarchy_network, kinds)]
         return any(one.uses_features for one in every)
+
+    def array_size(self) -> int:
+        """Side of the arrays that the network is trained on, in pixels."""
+        return self.training.array_size or self.training.size
 
     @property
     def feature_size(self) -> int:
@@ -576,12 +618,13 @@ def _check_names(config: Config) -> None:
 
 
 def _check_sizes(config: Config) -> None:
-    size, sizes = config.training.size, ",".join(map(str, config.data.sizes))
+    size, sizes = config.array_size, ",".join(map(str, config.data.sizes))
+    name = "array_size" if config.training.array_size else "size"
     if len(set(config.data.sizes)) < len(config.data.sizes):
         raise UserError(f"data.sizes={sizes} lists a size twice")
     if size not in config.data.sizes:
         raise UserError(
-            f"training.size={size} is not among data.sizes={sizes}: "
+            f"training.{name}={size} is not among data.sizes={sizes}: "
             f"add it, for example --set data.sizes={sizes},{size}"
         )
     if config.feature_size not in config.data.sizes:
@@ -649,6 +692,44 @@ def _check_head(network: Network) -> None:
         raise UserError(
             f"network.dropout={network.dropout} has no effect with network.head=avgmax, whose dropout is "
             f"0.5: leave it out, or use network.head=linear"
+        )
+
+
+def _check_loss(config: Config) -> None:
+    training = config.training
+    if training.loss in BALANCED_LOSSES and (training.class_weights != "none" or training.label_smoothing):
+        raise UserError(
+            f"training.loss={training.loss} balances the classes itself, and needs "
+            f"training.class_weights=none and training.label_smoothing=0"
+        )
+    if training.cutmix and training.loss == "focal_lovasz_log":
+        raise UserError("training.loss=focal_lovasz_log needs targets of 0 and 1: training.cutmix=0")
+    if training.cutmix and config.is_network and config.uses_features:
+        raise UserError(
+            f"training.cutmix={training.cutmix} mixes images, not their features: it needs "
+            f"network.features=none, not {config.network.features}"
+        )
+
+
+def _check_crops(config: Config) -> None:
+    training, crop = config.training, ",".join(map(str, config.training.crop))
+    smallest, largest = training.crop[0], training.crop[-1]
+    if largest and (len(training.crop) > 2 or not 16 <= smallest <= largest <= config.array_size):
+        raise UserError(
+            f"training.crop={crop}: expected the smallest and the largest side, from 16 to "
+            f"{config.array_size}, the side of the arrays; or 0 for whole images"
+        )
+    if training.tta_crops and not (largest and training.tta):
+        raise UserError(
+            f"training.tta_crops={training.tta_crops} needs training.tta=true, and training.crop, the sides "
+            f"of the crops"
+        )
+    if math.isqrt(training.tta_crops) ** 2 != training.tta_crops:
+        raise UserError(f"training.tta_crops={training.tta_crops}: expected 0, 1, 4, 9 or 16")
+    if training.tta_combine == "max" and training.loss == "cross_entropy":
+        raise UserError(
+            "training.tta_combine=max needs independent classes, and training.loss=cross_entropy has one "
+            "class per sample: training.tta_combine=mean"
         )
 
 

@@ -157,14 +157,12 @@ WINNER_2018 = Config(
     score="not measured yet: needs Kaggle's images; its validation score is not honest",
     data=Data(sizes=(512,)),
     split=Split(validation=0.5),
-    network=Network(
-        architecture="densenet121", head="avgmax", start=WINNERS_FILE, normalisation="start", input_size=768
-    ),
-    training=Training(size=512, epochs=0),
+    network=Network(architecture="densenet121", head="avgmax", start=WINNERS_FILE, normalisation="start"),
+    training=Training(size=768, array_size=512, epochs=0),
     # its probabilities for the validation images, which it has seen, are no guide to those for others
     threshold=Threshold(method="frequency", calibration="none"),
     # whole images as large as those that its training crops were cut from, or as those crops
-    networks={"winner_768": (), "winner_512": ("network.input_size=512",)},
+    networks={"winner_768": (), "winner_512": ("training.size=512",)},
 )
 STUDY = Hierarchy(train="all", stage_1="both", other="both")
 # ResNet34 is as deep as two ResNet18 in sequence, ResNet50 is the thesis's suggestion, and ResNet101 has as

@@ -104,6 +104,57 @@ CONTRADICTIONS = {
         ["training.average_epochs=2", "training.early_stopping=6"],
         "training.average_epochs=2 excludes training.early_stopping=6, which may end the training before",
     ),
+    "array size": (
+        dict(training=Training(size=16, array_size=48)),
+        ["training.size=16", "training.array_size=48"],
+        "training.array_size=48 is not among data.sizes=64,32: add it, for example --set data.sizes=64,32,48",
+    ),
+    "crop outside": (
+        dict(training=Training(size=16, array_size=64, crop=(32, 80))),
+        ["training.size=16", "training.array_size=64", "training.crop=32,80"],
+        "training.crop=32,80: expected the smallest and the largest side, from 16 to 64",
+    ),
+    "crop reversed": (
+        dict(training=Training(size=64, crop=(48, 32))),
+        ["training.crop=48,32"],
+        "training.crop=48,32: expected the smallest and the largest side, from 16 to 64",
+    ),
+    "three crops": (
+        dict(training=Training(size=64, crop=(32, 48, 64))),
+        ["training.crop=32,48,64"],
+        "training.crop=32,48,64: expected the smallest and the largest side, from 16 to 64",
+    ),
+    "crops of whole images": (
+        dict(training=Training(size=64, tta=True, tta_crops=4)),
+        ["training.tta=true", "training.tta_crops=4"],
+        "training.tta_crops=4 needs training.tta=true, and training.crop",
+    ),
+    "no square grid": (
+        dict(training=Training(size=64, tta=True, tta_crops=5, crop=(32, 48))),
+        ["training.tta=true", "training.tta_crops=5", "training.crop=32,48"],
+        "training.tta_crops=5: expected 0, 1, 4, 9 or 16",
+    ),
+    "maximum of one among all": (
+        dict(training=Training(size=64, loss="cross_entropy", tta_combine="max")),
+        ["training.loss=cross_entropy", "training.tta_combine=max"],
+        "training.tta_combine=max needs independent classes, and training.loss=cross_entropy has one",
+    ),
+    "weights of a balanced loss": (
+        dict(training=Training(size=64, loss="distribution_balanced", class_weights="root")),
+        ["training.loss=distribution_balanced", "training.class_weights=root"],
+        "training.loss=distribution_balanced balances the classes itself, and needs "
+        "training.class_weights=none and training.label_smoothing=0",
+    ),
+    "mixed labels": (
+        dict(training=Training(size=64, loss="focal_lovasz_log", cutmix=0.5)),
+        ["training.loss=focal_lovasz_log", "training.cutmix=0.5"],
+        "training.loss=focal_lovasz_log needs targets of 0 and 1: training.cutmix=0",
+    ),
+    "mixed features": (
+        dict(training=Training(size=64, cutmix=0.5), network=Network(features="ten")),
+        ["training.cutmix=0.5", "network.features=ten"],
+        "training.cutmix=0.5 mixes images, not their features: it needs network.features=none, not ten",
+    ),
     "no validation": (
         dict(split=Split(validation=0)),
         ["split.validation=0"],
@@ -141,6 +192,8 @@ def test_contradictions_are_rejected_in_python_as_by_set(name):
         dict(training=Training(size=32, early_stopping=6)),
         dict(training=Training(size=64, epochs=2, average_epochs=2)),
         dict(training=Training(size=64, schedule="one_cycle", warmup_epochs=2.5, start_size=32)),
+        dict(training=Training(size=16, array_size=64, crop=(40,), tta=True, tta_crops=9)),
+        dict(training=Training(size=16, array_size=64, loss="focal_lovasz_log", crop=(16, 64))),
     ],
 )
 def test_settings_that_agree_are_accepted(sections):
@@ -190,7 +243,7 @@ def test_names_of_networks_are_checked(fields, message):
             "trainig.epochs=3",
             ["unknown section 'trainig'", "did you mean training?", "simulation data split"],
         ),
-        ("training.epoch=3", ["no field 'epoch'", "did you mean epochs?", "size epochs batch_size"]),
+        ("training.epoch=3", ["no field 'epoch'", "did you mean epochs?", "epochs batch_size"]),
         ("split.fold=1", ["no field 'fold'", "did you mean folds?"]),
         ("training.epochs=many", ["a whole number", "'many'"]),
         ("training.epochs=1.5", ["a whole number", "'1.5'"]),

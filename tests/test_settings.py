@@ -41,6 +41,7 @@ HANDLED_IN = {
     "training.sampling": ["learning/train_and_predict"],
     "training.augmentation": ["learning/augment"],
     "training.precision": ["learning/devices"],
+    "training.tta_combine": ["learning/inference"],
     "training.keep": ["learning/fit"],
     "hierarchy.train": ["config", "hierarchy/combination", "hierarchy/tasks"],
     "hierarchy.stage_1": ["hierarchy/combination"],

@@ -55,6 +55,11 @@ class Predictor:
         network and trees: the folder in ``networks/``.
     views : int
         network and hierarchy: 1, or 8 with test-time augmentation.
+    crops : int
+        network and hierarchy: the crops that it predicts in all views; 0: the whole image.
+    combine : str
+        network and hierarchy: max, if its probabilities are the maximum over crops and views; empty: the
+        mean.
     routing : str
         hierarchy: hard or soft.
     stage_1 : str
@@ -78,6 +83,8 @@ class Predictor:
     kind: str
     network: str = ""
     views: int = 1
+    crops: int = 0
+    combine: str = ""
     routing: str = ""
     stage_1: str = ""
     stage_2: dict[str, str] = field(default_factory=dict)
@@ -90,11 +97,14 @@ class Predictor:
 
     def __post_init__(self) -> None:
         for name, known in (
-            ("kind", KINDS), ("views", SUFFIXES), ("routing", ("", *ROUTING)), ("method", ("", *METHODS))
+            ("kind", KINDS), ("views", SUFFIXES), ("combine", ("", "max")), ("routing", ("", *ROUTING)),
+            ("method", ("", *METHODS)),
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 expected = " ".join(map(str, filter(None, known)))
                 raise UserError(f"{name} of a predictor {getattr(self, name)!r}: expected one of {expected}")
+        if self.crops < 0 or (self.crops and self.views == 1):
+            raise UserError(f"crops of a predictor {self.crops}: expected 0, or more with 8 views")
         for name in REQUIRED[self.kind]:
             if not getattr(self, name):
                 raise UserError(f"a predictor of the kind {self.kind} needs {name}")

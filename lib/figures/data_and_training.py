@@ -22,6 +22,8 @@ LOSSES = {
     "cross_entropy": "cross-entropy",
     "focal": "focal loss",
     "asymmetric": "asymmetric loss",
+    "focal_lovasz_log": "focal, Lovász and hard-negative loss",
+    "distribution_balanced": "distribution-balanced loss",
 }
 STYLE = {
     "font.size": 9,

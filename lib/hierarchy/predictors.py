@@ -3,6 +3,8 @@
 Does not load torch.
 """
 
+from dataclasses import replace
+
 from lib import distributed, files
 from lib.console import info
 from lib.data.run_data import RunData
@@ -27,7 +29,8 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
 
 def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) -> None:
     data = hierarchy.data
-    views = [1, 8] if run.for_hierarchy_network("stage_1").config.training.tta else [1]
+    training = run.for_hierarchy_network("stage_1").config.training
+    views = [1, 8] if training.tta else [1]
     combinations = hierarchy.combinations(views)
     tables = [
         path
@@ -41,6 +44,7 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
             calibrate = hierarchy.calibration(number)
             for combination in (one for one in combinations if one.views == number):
                 folder, predictor = run.predictor(combination.name), hierarchy.describe(combination)
+                predictor = replace(predictor, **training.augmented_views) if number > 1 else predictor
                 for subset in data.predicted_subsets:
                     table = hierarchy.combine(predictor, subset, calibrate)
                     predictions.save(folder / f"{subset}.npz", table)

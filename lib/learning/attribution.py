@@ -4,9 +4,7 @@ import numpy as np
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from lib.learning.devices import resolve_precision
-from lib.learning.inference import forward
-from lib.learning.loader import Batch
+from lib.learning.devices import autocast, resolve_precision
 from lib.learning.models import Classifier
 
 STEPS = 8  # from the black image to the image
@@ -46,13 +44,15 @@ def attributions(
     device = model.mean.device
     precision = resolve_precision(model.spec.precision, device, model)
     image_BHWK = torch.from_numpy(images_BHWK).to(device).float()
-    nothing, rows = torch.empty(0), torch.arange(len(outputs_B))
+    features, rows = torch.from_numpy(features_BF).to(device), torch.arange(len(outputs_B))
+    # fixed: a network that standardises each image would undo the factor a
+    statistics = model.statistics(image_BHWK)
     total_BHWK = torch.zeros_like(image_BHWK)
     for step in range(steps):
         part_BHWK = (image_BHWK * ((step + 0.5) / steps)).requires_grad_()
-        batch = Batch(part_BHWK, torch.from_numpy(features_BF), nothing, rows)
         # each image's logit depends only on its own pixels, so the gradient of the sum gives all gradients
-        logit = forward(model, batch, precision, device)[rows, outputs_B].sum()
+        with autocast(precision, device):
+            logit = model(part_BHWK, features, statistics)[rows, outputs_B].float().sum()
         total_BHWK += torch.autograd.grad(logit, part_BHWK)[0]
     return image_BHWK * total_BHWK / steps
 

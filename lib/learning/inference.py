@@ -1,5 +1,7 @@
 """Passes over samples without training: a network's probabilities, collected over batches and processes."""
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -86,6 +88,30 @@ class PassAccumulator:
         )
 
 
+@dataclass(frozen=True)
+class CropGrid:
+    """Crops in a square grid that reaches from edge to edge of an image.
+
+    Attributes
+    ----------
+    count : int
+        Number of crops: a square number; a single one is in the centre.
+    side : int
+        Of a crop, in pixels.
+    """
+
+    count: int
+    side: int
+
+    def cut(self, batch: Batch) -> Iterator[Batch]:
+        """Yield a batch with each of the crops in place of its images, row by row."""
+        margin, steps = batch.images_BHWK.shape[1] - self.side, math.isqrt(self.count)
+        starts = np.linspace(0, margin, steps).round().astype(int) if steps > 1 else [margin // 2]
+        for top, left in itertools.product(starts, repeat=2):
+            area = (slice(None), slice(top, top + self.side), slice(left, left + self.side))
+            yield batch._replace(images_BHWK=batch.images_BHWK[area])
+
+
 def forward(model: nn.Module, batch: Batch, precision: str, device: torch.device) -> torch.Tensor:
     """Return logits_BC, float32, on the device; `precision` is as in the settings."""
     inputs = (tensor.to(device, non_blocking=True) for tensor in (batch.images_BHWK, batch.features_BF))
@@ -101,6 +127,8 @@ def predict(
     loss: Loss | None = None,
     label: str = "validation",
     views: int = 1,
+    grid: CropGrid | None = None,
+    combine: str = "mean",
     after_batch: Callable[[], None] = lambda: None,
 ) -> PassResult:
     """Pass over batches without training.
@@ -116,7 +144,11 @@ def predict(
     label : str
         Names the progress bar.
     views : int
-        1, or 8 for test-time augmentation: the mean probability over the eight flips and rotations.
+        1, or 8 for test-time augmentation: the eight flips and rotations.
+    grid : CropGrid or None
+        Crops to predict, each in all views; without it, the whole image.
+    combine : str
+        As the setting ``training.tta_combine``: the mean or the maximum (max) over crops and views.
     after_batch : callable
         Called after every batch; an exception that it raises ends the pass.
     """
@@ -126,9 +158,12 @@ def predict(
     collected = PassAccumulator()
     with torch.inference_mode(), Progress(len(batches.batch_sampler.rows), label, "images") as progress:
         for batch in batches:
-            viewed = eight_views(batch) if views == 8 else iter([batch])
+            batch = batch._replace(images_BHWK=batch.images_BHWK.to(device, non_blocking=True))
+            crops = [batch] if grid is None else grid.cut(batch)
+            viewed = (view for crop in crops for view in (eight_views(crop) if views == 8 else [crop]))
             logits = [forward(model, view, precision, device) for view in viewed]
-            probabilities_BC = torch.stack([ACTIVATIONS[activation](one) for one in logits]).mean(dim=0)
+            probabilities_VBC = torch.stack([ACTIVATIONS[activation](one) for one in logits])
+            probabilities_BC = {"mean": torch.mean, "max": torch.amax}[combine](probabilities_VBC, dim=0)
             value = torch.zeros(()) if loss is None else loss(logits[0], batch.targets_BC.to(device))
             collected.add(batch, probabilities_BC, value)
             progress.update(len(batch.rows_B) * WORLD)

@@ -17,7 +17,7 @@ from lib import signals
 from lib.console import format_bytes, warn
 from lib.data.opencv import use_one_thread
 from lib.distributed import RANK, WORLD
-from lib.learning.augment import Augmentation
+from lib.learning.augment import Augmentation, CutMix
 from lib.learning.training_data import SampleSource
 
 PREFETCH = 4  # batches that each loading process prepares
@@ -42,18 +42,30 @@ class SampleDataset(Dataset):
     processes too.
     """
 
-    def __init__(self, source: SampleSource, augmentation: Augmentation | None = None):
-        self.source, self.augmentation = source, augmentation
+    def __init__(
+        self, source: SampleSource, augmentation: Augmentation | None = None, cutmix: CutMix | None = None
+    ) -> None:
+        self.source, self.augmentation, self.cutmix = source, augmentation, cutmix
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Return image_HWK uint8, features_F and target_C float32, and row."""
         epoch, row = index
+        image_HWK, target_C = self._augmented(epoch, row)
+        mix = None if self.cutmix is None else self.cutmix.draw(len(image_HWK), epoch, row)
+        if mix is not None:
+            other, rectangle, share = mix
+            other_HWK, other_C = self._augmented(epoch, other)
+            image_HWK = image_HWK.copy()
+            image_HWK[rectangle] = other_HWK[rectangle]
+            target_C = (1 - share) * target_C + share * other_C
+        return image_HWK, self.source.features_NF[row], target_C, row
+
+    def _augmented(self, epoch: int, row: int) -> tuple[np.ndarray, np.ndarray]:
         image_HWK = self.source.images[row]
         if self.augmentation is not None:
             image_HWK = self.augmentation(image_HWK, epoch, row)
         truth_NC = self.source.truth_NC
-        target_C = np.zeros(0, np.float32) if truth_NC is None else truth_NC[row].astype(np.float32)
-        return image_HWK, self.source.features_NF[row], target_C, row
+        return image_HWK, np.zeros(0, np.float32) if truth_NC is None else truth_NC[row].astype(np.float32)
 
 
 class EpochSampler(Sampler):
@@ -128,13 +140,16 @@ def make_loader(
     seed: int | None = None,
     augmentation: Augmentation | None = None,
     weight_N: np.ndarray | None = None,
+    cutmix: float = 0.0,
 ) -> DataLoader:
     """Return a loader of `Batch`es of the given rows: shuffled if a seed is given, else in order.
 
     ``loader.batch_sampler`` is an `EpochSampler`, which takes `weight_N`; its ``epoch`` must be set. Fewer
-    processes than `workers` load where the shared memory is too small for their batches.
+    processes than `workers` load where the shared memory is too small for their batches. `cutmix` is the
+    share of the samples that are mixed with another, which needs a seed.
     """
-    dataset = SampleDataset(source, augmentation)
+    mix = CutMix(cutmix, seed, rows, weight_N) if cutmix else None
+    dataset = SampleDataset(source, augmentation, mix)
     prefetch = PREFETCH
     if workers:
         sample = sum(np.asarray(part).nbytes for part in dataset[0, 0])

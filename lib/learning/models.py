@@ -24,6 +24,9 @@ from lib.learning.fusion import FeatureScaler, Fusion
 from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
 from lib.learning.pooled_heads import PooledHead
+from lib.learning.resize import resize
+
+LEAST_STD = 1.0  # grey levels: an empty channel stays empty
 
 
 class Classifier(nn.Module):
@@ -70,24 +73,44 @@ class Classifier(nn.Module):
         """Set what images are normalised with: 4 values each in grey levels 0-255, R G B Y."""
         seen = len(self.spec.channels)
         self.mean.copy_(torch.tensor(mean[:seen]).view(1, -1, 1, 1))
-        self.std.copy_(torch.tensor(std[:seen]).clamp(min=1.0).view(1, -1, 1, 1))
+        self.std.copy_(torch.tensor(std[:seen]).clamp(min=LEAST_STD).view(1, -1, 1, 1))
 
-    def forward(self, images_BHWK: torch.Tensor, features_BF: torch.Tensor) -> torch.Tensor:
-        """Return logits, shape (B, O), of images_BHWK, uint8, R G B Y, and features_BF, float32."""
-        # viewed as channels first, the bytes stay where they are: torch's channels_last layout
-        images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
-        images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
-        output = self._represent((images_BKHW - self.mean) / self.std)
+    def forward(
+        self,
+        images_BHWK: torch.Tensor,
+        features_BF: torch.Tensor,
+        statistics: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Return logits, shape (B, O), of images_BHWK, uint8, R G B Y, and features_BF, float32.
+
+        In evaluation, images of another side than ``spec.size`` are resized. `statistics` replace those that
+        the images are normalised with.
+        """
+        images_BKHW = self._input(images_BHWK)
+        mean, std = self._statistics(images_BKHW) if statistics is None else statistics
+        output = self._represent((images_BKHW - mean) / std)
         output = output if self.fusion is None else self.fusion(output, features_BF)
         return output if self.heads is None else self.heads(output)
 
+    def _input(self, images_BHWK: torch.Tensor) -> torch.Tensor:
+        # viewed as channels first, the bytes stay where they are: torch's channels_last layout
+        images_BKHW = images_BHWK.permute(0, 3, 1, 2)[:, : self.mean.shape[1]]
+        images_BKHW = images_BKHW.float(memory_format=torch.channels_last)
+        fits = self.training or images_BKHW.shape[-1] == self.spec.size
+        return images_BKHW if fits else resize(images_BKHW, self.spec.size)
+
+    def _statistics(self, images_BKHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.spec.normalisation != "image":
+            return self.mean, self.std
+        std, mean = torch.std_mean(images_BKHW, dim=(2, 3), keepdim=True)
+        return mean, std.clamp(min=LEAST_STD)
+
+    def statistics(self, images_BHWK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean and std, shape (1 or B, K, 1, 1), that images are normalised with."""
+        return self._statistics(self._input(images_BHWK))
+
     def _represent(self, images_BKHW: torch.Tensor) -> torch.Tensor:
         """Return logits, or the representation where the last layer is that of a fusion or of heads."""
-        size = self.spec.input_size
-        if size and images_BKHW.shape[2:] != (size, size):
-            # as wide as the factor where images become smaller
-            options = dict(mode="bilinear", antialias=True, align_corners=False)
-            images_BKHW = nn.functional.interpolate(images_BKHW, (size, size), **options)
         if self.head is None:
             return self.backbone(images_BKHW)
         return self.head(pooled_heads.maps(self.backbone, images_BKHW, self.spec.head))
@@ -114,7 +137,7 @@ def build(
     Parameters
     ----------
     mean, std : list of 4 float
-        Of the training rows, in grey levels 0-255, R G B Y; unused with unit normalisation.
+        Of the training rows, in grey levels 0-255, R G B Y; only used with standard normalisation.
     features : DataFrame or None
         Features of the training rows, which the fusion's scaling is fitted to; needed if `spec.features`.
 
@@ -128,12 +151,11 @@ def build(
     model.starts_complete = origin.copy_head(model.head, spec)
     if model.fusion is not None:
         model.fusion.scaler.fit(features, settings.feature_weights, settings.feature_factor)
-    statistics = {
-        "standard": lambda: (mean, std),
-        "unit": lambda: ([0.0] * len(mean), [255.0] * len(std)),
-        "start": lambda: origin.statistics(len(spec.channels)),
-    }
-    model.set_statistics(*statistics[settings.normalisation]())
+    unit = [0.0] * len(mean), [255.0] * len(std)
+    statistics = {"standard": (mean, std), "image": unit, "unit": unit}
+    if settings.normalisation == "start":
+        statistics["start"] = origin.statistics(len(spec.channels))
+    model.set_statistics(*statistics[settings.normalisation])
     return model.to(memory_format=torch.channels_last)
 
 

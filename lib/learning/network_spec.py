@@ -18,10 +18,12 @@ LIKE_SETTINGS = (
     "head",
     "pooling",
     "stem_pool",
-    "input_size",
     "size",
+    "array_size",
     "normalisation",
     "precision",
+    "tta_crops",
+    "tta_combine",
     "dropout",
     "feature_scaling",
     "fusion",
@@ -40,7 +42,9 @@ class NetworkSpec:
     channels : str
         RGBY or RGB: the channels it receives, of images in R G B Y order.
     size : int
-        Side of the images it was trained on, in pixels.
+        Side of its input, in pixels; in evaluation, it resizes others itself.
+    array_size : int
+        Side of the arrays that it was trained on, in pixels; 0: as `size`.
     normalisation : str
         How its mean and standard deviation, which lie with the weights, were chosen.
     outputs : list of str
@@ -51,9 +55,14 @@ class NetworkSpec:
         Turns logits into probabilities: sigmoid or softmax.
     precision : str
         As the setting ``training.precision``.
+    tta_crops, tta_side : int
+        Test-time augmentation: the number of crops, and their side in pixels of the array; 0: the whole
+        image.
+    tta_combine : str
+        As the setting ``training.tta_combine``.
     dropout : float
         As the setting ``network.dropout``.
-    head, pooling, stem_pool, input_size : str, str, bool, int
+    head, pooling, stem_pool : str, str, bool
         As the settings of these names in the section ``network``.
     features : list of str
         Biological features that it takes, in order.
@@ -77,12 +86,15 @@ class NetworkSpec:
     outputs: list[str]
     classes: list[int] | None
     activation: str = "sigmoid"
+    array_size: int = 0
     precision: str = "auto"
+    tta_crops: int = 0
+    tta_side: int = 0
+    tta_combine: str = "mean"
     dropout: float = 0.0
     head: str = "linear"
     pooling: str = "own"
     stem_pool: bool = False
-    input_size: int = 0
     features: list[str] = field(default_factory=list)
     feature_scaling: str = "minmax"
     fusion: str = "pooled"
@@ -94,6 +106,8 @@ class NetworkSpec:
         for item in (*dataclasses.fields(Network), *dataclasses.fields(Training)):
             if item.name in LIKE_SETTINGS:
                 check_value(item.name, getattr(self, item.name), item)
+        if self.tta_crops and not 0 < self.tta_side <= self.array_side:
+            raise UserError(f"tta_side {self.tta_side}: expected 1 to {self.array_side}")
         if self.activation not in ACTIVATION_NAMES:
             raise UserError(f"activation {self.activation!r}: expected one of {' '.join(ACTIVATION_NAMES)}")
         if not self.outputs:
@@ -110,6 +124,11 @@ class NetworkSpec:
             labels = sorted(label for head in self.heads for label in head)
             if labels != list(range(len(self.outputs) - len(self.heads))) or not all(self.heads):
                 raise UserError(f"heads {self.heads}: expected each output of a class in one")
+
+    @property
+    def array_side(self) -> int:
+        """Side of the arrays that it was trained on, in pixels."""
+        return self.array_size or self.size
 
     @property
     def has_own_last_layer(self) -> bool:

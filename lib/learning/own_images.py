@@ -111,9 +111,9 @@ class OwnImages:
         weights = [folder / "weights.safetensors" for folder in checkpoints]
         spec = NetworkSpec.read(checkpoints[0])
         classes, columns = spec.classes, len(CLASSES) if spec.classes else len(spec.outputs)
-        if spec.size not in self.run.config.data.sizes:
-            path = checkpoints[0] / "model.json"
-            raise files.damaged(path, f"size {spec.size} is not of the run", predictions.creator(path.parent))
+        if spec.array_side not in self.run.config.data.sizes:
+            path, reason = checkpoints[0] / "model.json", f"size {spec.array_side} is not of the run"
+            raise files.damaged(path, reason, predictions.creator(path.parent))
 
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
@@ -122,7 +122,7 @@ class OwnImages:
             ]
             return predictions.average(tables, self.ids, "the images")
 
-        return self._once(name, views, spec.size, files.fingerprints(*weights), columns, predict)
+        return self._once(name, views, spec.array_side, files.fingerprints(*weights), columns, predict)
 
     def _predict_checkpoint(self, folder: Path, views: int) -> np.ndarray:
         from lib.learning import devices, models, train_and_predict  # torch takes seconds
@@ -131,7 +131,7 @@ class OwnImages:
         model = models.load(folder).to(devices.choose_device())
         spec, training = model.spec, self.run.config.training
         features = feature_table.select(self.features, spec.features, folder) if spec.features else None
-        source = SampleSource(self.array(spec.size), self.ids, features=features)
+        source = SampleSource(self.array(spec.array_side), self.ids, features=features)
         workers = train_and_predict.loading_processes(self.run.workers, next(model.parameters()).device)
         loader = make_loader(source, np.arange(len(self.ids)), training.batch_size, workers)
         return train_and_predict.predict_with(model, loader, views, f"predicting with {folder.name}")

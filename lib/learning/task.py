@@ -90,8 +90,10 @@ class Task:
     def write_predictors(self) -> None:
         """Write ``predictor.json`` where the network is a predictor on its own."""
         kind = "network" if self.run.config.is_network else "trees"
+        augmented = self.run.config.training.augmented_views
         for views in self.views if self.classes is not None else ():
-            Predictor(kind, self.name, views).write(self.run.predictor(self.name + SUFFIXES[views]))
+            predictor = Predictor(kind, self.name, views, **(augmented if views > 1 else {}))
+            predictor.write(self.run.predictor(self.name + SUFFIXES[views]))
 
 
 def of_all_classes(name: str, run: Run, training: TrainingData) -> Task:

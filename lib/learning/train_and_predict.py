@@ -16,7 +16,7 @@ from lib.learning import feature_trees, losses, models
 from lib.learning.augment import Augmentation
 from lib.learning.devices import choose_device, make_deterministic
 from lib.learning.fit import fit
-from lib.learning.inference import predict
+from lib.learning.inference import CropGrid, predict
 from lib.learning.loader import make_loader, rarity
 from lib.learning.models import Classifier
 from lib.learning.network_spec import NetworkSpec
@@ -88,12 +88,14 @@ def predict_with(model: Classifier, loader: DataLoader, views: int, label: str) 
     Parameters
     ----------
     views : int
-        1, or 8 with test-time augmentation.
+        1, or 8 with test-time augmentation: of the image, or of each of its crops.
     label : str
         Names the progress bar.
     """
     spec = model.spec
-    return predict(model, loader, spec.precision, spec.activation, label=label, views=views).probabilities_NC
+    grid = CropGrid(spec.tta_crops, spec.tta_side) if views > 1 and spec.tta_crops else None
+    how = {"label": label, "views": views, "grid": grid, "combine": spec.tta_combine}
+    return predict(model, loader, spec.precision, spec.activation, **how).probabilities_NC
 
 
 def _grow_trees(task: Task, fold: Fold) -> Probabilities:
@@ -126,16 +128,19 @@ def describe(task: Task, features: list[str]) -> NetworkSpec:
         architecture=network.architecture,
         channels=network.channels,
         size=training.size,
+        array_size=task.run.config.array_size,
         normalisation=network.normalisation,
         outputs=task.outputs,
         classes=task.output_classes,
         activation=losses.activation(training.loss),
         precision=training.precision,
+        tta_crops=training.tta_crops,
+        tta_side=round(np.mean(training.crop)) if training.tta_crops else 0,
+        tta_combine=training.tta_combine,
         dropout=network.dropout,
         head=network.head,
         pooling=network.pooling,
         stem_pool=network.stem_pool,
-        input_size=network.input_size,
         features=features,
         feature_scaling=network.feature_scaling,
         fusion=network.fusion,
@@ -162,6 +167,6 @@ def prepare(task: Task, fold: Fold) -> tuple[Classifier, DataLoader]:
     model = model.to(device)
     info(f"  {settings.network.architecture}, {models.count_parameters(model):,} parameters, on {device}")
     weight_N = {"all": None, "rare": rarity(task.truth_NO[fold.train])}[chosen.sampling]
-    augmentation = Augmentation(chosen.augmentation, chosen.seed)
-    loader = make_loader(source, fold.train, chosen.batch_size, workers, chosen.seed, augmentation, weight_N)
-    return model, loader
+    augmentation = Augmentation(chosen, settings.network.channels)
+    how = (chosen.seed, augmentation, weight_N, chosen.cutmix)
+    return model, make_loader(source, fold.train, chosen.batch_size, workers, *how)

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import nn
-from torch.nn.functional import interpolate
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
@@ -17,8 +16,9 @@ from lib.learning.averaging import make_average
 from lib.learning.devices import compiled, resolve_precision
 from lib.learning.inference import PassAccumulator, PassResult, forward
 from lib.learning.loader import Batch
-from lib.learning.losses import ACTIVATIONS, activation, class_weights, make_loss
+from lib.learning.losses import ACTIVATIONS, activation, make_loss
 from lib.learning.optimizer import make_optimizer, set_rate
+from lib.learning.resize import resize
 from lib.learning.schedules import EarlyStopping, Schedule, input_side
 
 
@@ -53,10 +53,9 @@ class TrainState:
         half = self.precision == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.average = make_average(model, settings)
-        weight_C = class_weights(settings.class_weights, train.dataset.source.truth_NC[sampler.rows])
-        weight_C = None if weight_C is None else weight_C.to(self.device)
-        self.train_loss = make_loss(settings, weight_C, settings.label_smoothing)
-        self.loss = make_loss(settings, weight_C)
+        truth_NC = train.dataset.source.truth_NC[sampler.rows]
+        self.train_loss = make_loss(settings, truth_NC, self.device, settings.label_smoothing)
+        self.loss = make_loss(settings, truth_NC, self.device)
         self.epoch = self.batch = 0  # the next ones
         self.peak = 0.0  # highest rate of the epoch so far
         self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
@@ -104,8 +103,7 @@ class TrainState:
         if side == self.settings.size:
             return batch
         images_BKHW = batch.images_BHWK.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        small_BKHW = interpolate(images_BKHW, (side, side), mode="bilinear", antialias=True)
-        return batch._replace(images_BHWK=small_BKHW.round().byte().permute(0, 2, 3, 1))
+        return batch._replace(images_BHWK=resize(images_BKHW, side).round().byte().permute(0, 2, 3, 1))
 
     def _step(self, rate: float) -> None:
         self.peak = max(self.peak, rate)

@@ -46,7 +46,7 @@ class SampleSource:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run's networks of one input size are trained on.
+    """What a run's networks of one size of arrays are trained on.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class TrainingData:
     @classmethod
     def read(cls, run: Run, data: RunData) -> "TrainingData":
         """Open it; a `UserError` names the stage that creates what is missing."""
-        size, index = run.config.training.size, data.index
+        size, index = run.config.array_size, data.index
         channels = read_channel_statistics(run.statistics, size, len(data.folds))
         labelled, test = (
             SampleSource(ShardedArray(run.array(subset, size), ids), ids)

@@ -104,7 +104,7 @@ def draw_examples(report: RunReport, predictor: str) -> None:
     whose images are not cached.
     """
     run = report.run
-    folder, cached = run.folder / "examples", run.array("train", run.config.training.size)
+    folder, cached = run.folder / "examples", run.array("train", run.config.array_size)
     if not (cached / "array.json").exists():
         return
     one, network = report.predictor(predictor), attributed_network(run, predictor)

@@ -220,7 +220,7 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
     ]
     network = example_images.attributed_network(run, predictor)
     checkpoint = run.checkpoints(network)[0] if network else None
-    size = NetworkSpec.read(checkpoint).size if checkpoint else run.config.training.size
+    size = NetworkSpec.read(checkpoint).array_side if checkpoint else run.config.array_size
     examples = ExampleList(predictor, "", network)
     example_images.draw(
         images.folder / "examples",

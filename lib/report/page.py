@@ -160,7 +160,9 @@ def predictor_summary(report: RunReport) -> list[dict[str, Any]]:
 def describe(run: Run, name: str) -> str:
     """Return in a few words what a predictor of a run is made of."""
     predictor = Predictor.read(run.predictor(name))
-    views = f", mean over {predictor.views} flips and rotations" if predictor.views > 1 else ""
+    over = f"{predictor.crops} crops in " * bool(predictor.crops) + f"{predictor.views} flips and rotations"
+    how = "maximum" if predictor.combine == "max" else "mean"
+    views = f", {how} over {over}" if predictor.views > 1 else ""
     match predictor.kind:
         case "network":
             return f"network {predictor.network}{_architecture(run, predictor.network)}{views}"

@@ -10,7 +10,7 @@ from lib.evaluation import predictions
 from lib.evaluation.predictions import KINDS, LabelledPredictions, PredictionTable, Predictor
 
 PREDICTORS = [
-    Predictor("network", "baseline", views=8),
+    Predictor("network", "baseline", views=8, crops=4, combine="max"),
     Predictor("trees", "features_alone"),
     Predictor(
         "hierarchy", views=8, routing="hard", stage_1="stage_1", stage_2={"Nucleus": "stage_2_nucleus"}
@@ -55,6 +55,8 @@ def test_every_kind_of_predictor_is_tested():
         ({"kind": "ensemble", "members": {"a": 1.0}, "method": "median"}, ("median", "rank_mean")),
         ({"kind": "network", "network": "a", "views": -8}, ("views", "-8")),
         ({"kind": "network", "network": "a", "views": "8"}, ("views", "whole number")),
+        ({"kind": "network", "network": "a", "crops": 4}, ("crops", "4", "8 views")),
+        ({"kind": "network", "network": "a", "views": 8, "combine": "median"}, ("combine", "median")),
         ({"kind": "network"}, ("needs network",)),
         ({"kind": None}, ("kind", "null")),
         ([1], ("a list", "an object")),

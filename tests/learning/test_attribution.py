@@ -27,15 +27,15 @@ class Sums(nn.Module):
 
 @pytest.fixture
 def linear():
-    model = Classifier(describe(Network(), outputs=2), Sums())
+    model = Classifier(describe(Network(), outputs=2, size=64), Sums())
     model.set_statistics(mean=[10.0, 20.0, 30.0, 40.0], std=[50.0] * 4)
     return model
 
 
 def test_a_linear_network_attributes_to_each_pixel_its_own_share(linear):
-    image_BHWK = images(size=8)
+    image_BHWK = images(size=64)
     found = attribution.attributions(linear, image_BHWK, NO_FEATURES, [0, 1], steps=1).numpy()
-    share_BHWK = image_BHWK / (50.0 * 64)  # over the std and the number of pixels
+    share_BHWK = image_BHWK / (50.0 * 64 * 64)  # over the std and the number of pixels
     assert found[0] == pytest.approx(share_BHWK[0] * [0, 1, 0, 0], abs=1e-5)
     assert found[1] == pytest.approx(share_BHWK[1] * [-1, 0, 1, 0], abs=1e-5)
 
@@ -82,14 +82,34 @@ def check_sum(model, size, steps, features_BF=NO_FEATURES):
     [("test_resnet", 16, 60), ("test_vit", 160, 8)],  # feature maps; tokens, which need fewer steps
 )
 def test_attributions_sum_to_the_change_of_the_logit(architecture, size, steps):
-    check_sum(network(Network(architecture=architecture)), size, steps)
+    check_sum(network(Network(architecture=architecture), size=size), size, steps)
+
+
+def test_a_larger_image_is_attributed_in_its_own_pixels(linear):
+    image_BHWK = images(size=96)
+    found_BHWK = attribution.attributions(linear, image_BHWK, NO_FEATURES, [0, 1], steps=1)
+    assert found_BHWK.shape == (2, 96, 96, 4)
+    change = logits(linear, image_BHWK) - logits(linear, np.zeros_like(image_BHWK))
+    assert found_BHWK.sum(dim=(1, 2, 3)).tolist() == pytest.approx(change[[0, 1], [0, 1]].tolist(), rel=1e-3)
+
+
+def test_a_network_that_standardises_each_image_is_attributed_with_the_images_statistics():
+    """Their sum is the change from the black image under these, where its own would hide any change."""
+    model = Classifier(describe(Network(normalisation="image"), outputs=6, size=16), Smooth())
+    image_BHWK, outputs = images(size=16), [2, 0]
+    found = attribution.attributions(model, image_BHWK, NO_FEATURES, outputs, 20).sum(dim=(1, 2, 3))
+    images_BHWK, none = torch.from_numpy(image_BHWK), torch.zeros(2, 0)
+    statistics = model.eval().statistics(images_BHWK)
+    with torch.inference_mode():
+        change = model(images_BHWK, none) - model(torch.zeros_like(images_BHWK), none, statistics)
+    assert found.tolist() == pytest.approx(change[[0, 1], outputs].tolist(), rel=0.05)
 
 
 @pytest.mark.parametrize("heads", [None, [[0, 2], [1]]])
 def test_they_do_so_with_features_and_with_heads(heads):
     table = pd.DataFrame({"a": [0.0, 1.0], "b": [2.0, 5.0]})
     outputs = 3 if heads is None else 3 + len(heads)  # of the classes, and of the groups
-    model = Classifier(describe(Network(fusion_width=16), outputs, features=table, heads=heads), Smooth())
+    model = Classifier(describe(Network(fusion_width=16), outputs, table, heads=heads, size=16), Smooth())
     model.fusion.scaler.fit(table, "equal", 1.0)
     model.set_statistics(**STATISTICS)
     check_sum(model, 16, 20, table.to_numpy(np.float32).copy())

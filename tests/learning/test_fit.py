@@ -24,7 +24,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib import cli
-from lib.config import LOSSES, Training
+from lib.config import BALANCED_LOSSES, LOSSES, Training
 from lib.errors import UserError
 from lib.learning import fit as training
 from lib.learning import models
@@ -102,8 +102,9 @@ def test_the_folder_holds_weights_history_and_the_last_state(tmp_path, monkeypat
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
 def test_every_loss_is_learnt(tmp_path, loss):
-    settings = dataclasses.replace(train_toy.SETTINGS, loss=loss, class_weights="root", label_smoothing=0.05)
-    _, history = train_toy.train(tmp_path, dataclasses.replace(settings, epochs=6))
+    weighted = {} if loss in BALANCED_LOSSES else {"class_weights": "root", "label_smoothing": 0.05}
+    settings = dataclasses.replace(train_toy.SETTINGS, loss=loss, epochs=6, **weighted)
+    _, history = train_toy.train(tmp_path, settings)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
 
 
@@ -311,6 +312,34 @@ def test_a_checkpoint_within_an_epoch_is_resumed_there(tmp_path, monkeypatch, ca
     assert "resuming after epoch 1, batch 2 of 4 of the next" in capsys.readouterr().out
     assert_same(resumed.state_dict(), whole.state_dict())
     assert_same_history(history, whole_history)
+
+
+CHANGED = {"augmentation": "flips_affine", "crop": (10, 16), "intensity": 0.3, "channel_dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [CHANGED | {"cutmix": 0.5, "loss": "asymmetric"}, CHANGED | {"loss": "focal_lovasz_log"}],
+)
+def test_changed_and_mixed_images_are_the_same_after_a_resume(tmp_path, monkeypatch, changes):
+    settings = dataclasses.replace(train_toy.SETTINGS, checkpoint_steps=1, epochs=2, **changes)
+    whole, whole_history = train_toy.train(tmp_path / "whole", settings)
+    steps, train_batch = [], TrainState.train_batch
+
+    def interrupted(self, batch, rate):
+        steps.append(1)
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+        return train_batch(self, batch, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainState, "train_batch", interrupted)
+        train_toy.train(tmp_path / "resumed", settings)
+    resumed, history = train_toy.train(tmp_path / "resumed", settings)
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_history(history, whole_history)
+    plain, _ = train_toy.train(tmp_path / "plain", dataclasses.replace(settings, cutmix=0, intensity=0))
+    assert not torch.equal(plain.layers[0].weight, whole.layers[0].weight)
 
 
 @pytest.mark.parametrize(("identity", "resume"), [("other", True), ("toy", False)])

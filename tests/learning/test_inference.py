@@ -6,7 +6,7 @@ import torch
 
 from lib.evaluation.metrics import macro_f1
 from lib.learning import inference
-from lib.learning.inference import PassAccumulator, PassResult, eight_views, forward, predict
+from lib.learning.inference import CropGrid, PassAccumulator, PassResult, eight_views, forward, predict
 from lib.learning.loader import Batch, make_loader
 from lib.learning.losses import make_loss
 from lib.learning.training_data import SampleSource
@@ -52,6 +52,34 @@ def test_test_time_augmentation_averages_probabilities_over_all_views():
     assert mean[:, 0] == pytest.approx(brightness.sigmoid().mean(dim=1).numpy())  # each corner twice
 
 
+@pytest.mark.parametrize(
+    ("count", "side", "corners"),
+    [
+        (1, 3, [(1, 1)]),
+        (4, 5, [(0, 0), (0, 1), (1, 0), (1, 1)]),
+        (9, 2, [(row, column) for row in (0, 2, 4) for column in (0, 2, 4)]),
+        (4, 6, [(0, 0)] * 4),
+    ],
+)
+def test_crops_lie_in_a_grid_from_edge_to_edge(count, side, corners):
+    image_BHWK = torch.arange(36).view(1, 6, 6, 1)
+    batch = Batch(image_BHWK, torch.empty(0), torch.empty(0), torch.tensor([0]))
+    cut = [crop.images_BHWK[0, ..., 0] for crop in CropGrid(count, side).cut(batch)]
+    assert [(one[0, 0].item() // 6, one[0, 0].item() % 6) for one in cut] == corners
+    assert all(one.shape == (side, side) and one[-1, -1] - one[0, 0] == (side - 1) * 7 for one in cut)
+
+
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_crops_are_predicted_in_all_views_and_combined(combine):
+    how = {"views": 8, "grid": CropGrid(4, 3), "combine": combine}
+    found = predict(Corner(), corners(), "float32", "sigmoid", **how).probabilities_NC[:, 0]
+    # the corners of the four crops of 3 px in images of 4 px, each of them in two views
+    places = [0, 2, 1, 3]
+    red = (torch.from_numpy(IMAGES)[:, places][:, :, places, 0].float() / 64).sigmoid().flatten(1)
+    expected = red.mean(dim=1) if combine == "mean" else red.amax(dim=1)
+    assert found == pytest.approx(expected.numpy())
+
+
 def test_the_activation_is_the_named_one():
     softmax_NC = predict(Corner(), corners(), "float32", "softmax").probabilities_NC
     assert softmax_NC.sum(axis=1) == pytest.approx([1, 1])
@@ -62,7 +90,7 @@ def test_the_activation_is_the_named_one():
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_a_pass_returns_rows_targets_and_the_mean_loss_over_samples(batch_size):
     truth_NC = np.array([[True, False], [True, True]])
-    loss = make_loss(train_toy.SETTINGS)
+    loss = make_loss(train_toy.SETTINGS, truth_NC)
     result = predict(Corner(), corners(batch_size, truth_NC), "float32", "sigmoid", loss)
     with torch.inference_mode():
         expected = loss(Corner()(torch.from_numpy(IMAGES), None), torch.from_numpy(truth_NC).float())

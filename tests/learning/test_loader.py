@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lib import machine
+from lib.config import Training
 from lib.data import cache
 from lib.learning import loader
 from lib.learning.augment import Augmentation
@@ -26,10 +27,11 @@ def array(tmp_path_factory):
     return cache.ShardedArray(folder / "cache" / "train_16")
 
 
-def batches_of(array, workers, epoch, seed=5):
+def batches_of(array, workers, epoch, seed=5, cutmix=0.0, **settings):
     source = SampleSource(array, IDS, np.eye(20, 28, dtype=bool))
-    augmentation = Augmentation("flips_affine", seed)
-    batches = make_loader(source, np.arange(20), 6, workers, seed=seed, augmentation=augmentation)
+    augmentation = Augmentation(Training(size=16, seed=seed, **settings))
+    how = {"augmentation": augmentation, "cutmix": cutmix}
+    batches = make_loader(source, np.arange(20), 6, workers, seed=seed, **how)
     batches.batch_sampler.epoch = epoch
     return list(batches)
 
@@ -39,11 +41,15 @@ def images_by_row(batches):
     return dict(pairs)
 
 
-def test_worker_processes_change_nothing_and_epochs_everything(array):
-    alone = batches_of(array, 0, epoch=1)
-    for ours, theirs in zip(alone, batches_of(array, 2, epoch=1), strict=True):
+EVERYTHING = {"cutmix": 0.5, "crop": (16,), "intensity": 0.2, "channel_dropout": 0.2}
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING])
+def test_worker_processes_change_nothing_and_epochs_everything(array, options):
+    alone = batches_of(array, 0, epoch=1, **options)
+    for ours, theirs in zip(alone, batches_of(array, 2, epoch=1, **options), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    other = batches_of(array, 0, epoch=2)
+    other = batches_of(array, 0, epoch=2, **options)
     images, images_other = images_by_row(alone), images_by_row(other)
     assert sorted(images) == sorted(images_other) == list(range(20))
     same = sum(torch.equal(images[row], images_other[row]) for row in images)
@@ -110,6 +116,26 @@ def test_batches_carry_bytes_targets_and_rows(array):
     assert batch.targets_BC.shape == (6, 28) and batch.targets_BC.dtype == torch.float32
     assert batch.targets_BC.argmax(dim=1).tolist() == batch.rows_B.tolist()
     assert batch.features_BF.shape == (6, 0)
+
+
+def test_mixed_samples_have_pixels_and_labels_of_two_by_area(array):
+    plain = images_by_row(batches_of(array, 0, epoch=3, augmentation="none"))
+    mixed = 0
+    for batch in batches_of(array, 0, epoch=3, augmentation="none", cutmix=0.7):
+        for row, image_HWK, target_C in zip(
+            batch.rows_B.tolist(), batch.images_BHWK, batch.targets_BC, strict=True
+        ):
+            (labels,) = np.nonzero(target_C.numpy())  # sample n has class n
+            others = [label for label in labels.tolist() if label != row]
+            assert target_C.sum().item() == pytest.approx(1) and len(others) <= 1
+            for other in others:
+                theirs = (image_HWK == plain[other]).all(dim=-1)
+                assert theirs.float().mean().item() == pytest.approx(target_C[other].item(), abs=1e-6)
+                assert ((image_HWK == plain[row]).all(dim=-1) | theirs).all()
+            if not others:
+                assert torch.equal(image_HWK, plain[row])
+            mixed += len(others)
+    assert 8 <= mixed <= 19
 
 
 def test_batches_carry_the_features_of_their_rows(array):

@@ -1,59 +1,173 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lib.config import LOSSES, Training
+from lib.config import BALANCED_LOSSES, LOSSES, Training
 from lib.errors import UserError
 from lib.learning import losses
-from lib.learning.losses import ACTIVATIONS, MULTI_LABEL, activation, class_weights, make_loss
+from lib.learning.losses import (
+    ACTIVATIONS,
+    MULTI_LABEL,
+    activation,
+    focal_lovasz_log,
+    hard_log_loss,
+    make_loss,
+    positive_weights,
+    symmetric_lovasz_hinge,
+)
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.0, 1.5]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-WEIGHT = torch.tensor([0.5, 1.0, 1.5])
+# of ten training rows, five, two and one have the class: ratios of negatives to positives 1, 4 and 9
+TRUTH = np.arange(10)[:, None] < np.array([5, 2, 1])
+RATIO, FREQUENCY = np.array([1.0, 4.0, 9.0]), np.array([0.5, 0.2, 0.1])
 
 
-def loss(name, weight=None, smoothing=0.0):
-    return make_loss(Training(loss=name), weight, smoothing)(LOGITS, TARGETS)
+def loss(name, class_weights="none", smoothing=0.0, logits=LOGITS, targets=TARGETS):
+    return make_loss(Training(loss=name, class_weights=class_weights), TRUTH, smoothing=smoothing)(
+        logits, targets
+    )
+
+
+def terms(logits=LOGITS, targets=TARGETS):
+    """Probabilities, targets, and the log loss of positives and negatives, as float64."""
+    p, y = 1 / (1 + np.exp(-logits.numpy().astype(float))), targets.numpy().astype(float)
+    return p, y, -np.log(p), -np.log(1 - p)
+
+
+def random_batch(rows, classes=5, seed=0):
+    random = np.random.default_rng(seed)
+    targets = torch.tensor(random.random((rows, classes)) < 0.3, dtype=torch.float32)
+    targets[:, 0], targets[:, 1] = 0, 1  # a class without positives, one without negatives
+    return torch.tensor(random.normal(0, 2, (rows, classes)), dtype=torch.float32), targets
 
 
 def test_binary_cross_entropy_is_the_papers_formula():
-    p = 1 / (1 + np.exp(-LOGITS.numpy().astype(float)))
-    y = TARGETS.numpy()
-    expected = -(y * np.log(p) + (1 - y) * np.log(1 - p))  # Liu et al. 2018, section 5
+    _, y, positive, negative = terms()
+    expected = y * positive + (1 - y) * negative  # Liu et al. 2018, section 5
     assert loss("bce").item() == pytest.approx(expected.mean(), rel=1e-6)
-    assert loss("bce", WEIGHT).item() == pytest.approx((expected * WEIGHT.numpy()).mean(), rel=1e-6)
+    weighted = RATIO * y * positive + (1 - y) * negative
+    assert loss("bce", "balanced").item() == pytest.approx(weighted.mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT])
-def test_soft_margin_is_torchs_and_equals_bce(weight):
-    theirs = nn.MultiLabelSoftMarginLoss(weight=weight)(LOGITS, TARGETS)
-    assert loss("soft_margin", weight).item() == pytest.approx(theirs.item(), rel=1e-6)
-    assert torch.equal(loss("soft_margin", weight), loss("bce", weight))
+@pytest.mark.parametrize("weights", ["none", "root"])
+def test_soft_margin_is_torchs_and_equals_bce(weights):
+    assert torch.equal(loss("soft_margin", weights), loss("bce", weights))
+    if weights == "none":
+        theirs = nn.MultiLabelSoftMarginLoss()(LOGITS, TARGETS)
+        assert loss("soft_margin").item() == pytest.approx(theirs.item(), rel=1e-6)
 
 
 def test_focal_loss_by_hand():
-    p = 1 / (1 + np.exp(-LOGITS.numpy().astype(float)))
-    right = np.where(TARGETS.numpy() == 1, p, 1 - p)
-    assert loss("focal").item() == pytest.approx((-((1 - right) ** 2) * np.log(right)).mean(), rel=1e-6)
+    p, y, positive, negative = terms()
+    expected = y * (1 - p) ** 2 * positive + (1 - y) * p**2 * negative
+    assert loss("focal").item() == pytest.approx(expected.mean(), rel=1e-6)
+    weighted = expected * np.where(y == 1, RATIO, 1)
+    assert loss("focal", "balanced").item() == pytest.approx(weighted.mean(), rel=1e-6)
 
 
 def test_asymmetric_loss_by_hand():
-    p = 1 / (1 + np.exp(-LOGITS.numpy().astype(float)))
+    p, y, positive, _ = terms()
     shifted = np.maximum(p - 0.05, 0)  # the margin: easy negatives count nothing
-    positive, negative = -(1 - p) * np.log(p), -(shifted**4) * np.log(1 - shifted)
-    expected = np.where(TARGETS.numpy() == 1, positive, negative)
+    expected = np.where(y == 1, (1 - p) * positive, -(shifted**4) * np.log(1 - shifted))
     assert loss("asymmetric").item() == pytest.approx(expected.mean(), rel=1e-5)
-    assert loss("asymmetric", WEIGHT).item() == pytest.approx((expected * WEIGHT.numpy()).mean(), rel=1e-5)
+    weighted = expected * np.where(y == 1, RATIO, 1)
+    assert loss("asymmetric", "balanced").item() == pytest.approx(weighted.mean(), rel=1e-5)
+
+
+def test_distribution_balanced_loss_is_the_papers_formula():
+    """Wu et al. 2020: re-balanced weights, the negative-tolerant logits, and the focal factor."""
+    logits, targets = LOGITS.numpy().astype(float), TARGETS.numpy()
+    count = TRUTH.sum(axis=0)
+    # a class's sampling probability over that of the sample, which its other classes raise; then smoothed
+    ratio = (1 / count) / (targets / count).sum(axis=1, keepdims=True)
+    weight = 0.1 + 1 / (1 + np.exp(-10 * (ratio - 0.2)))
+    # the prior's bias, and negatives with twice the logit and half the loss
+    z = logits - 0.05 * np.log(10 / count - 1) / 2
+    positive = np.log1p(np.exp(-z)) / (1 + np.exp(z)) ** 2
+    negative = np.log1p(np.exp(2 * z)) / 2 / (1 + np.exp(-2 * z)) ** 2
+    expected = 2 * weight * np.where(targets == 1, positive, negative)
+    assert loss("distribution_balanced").item() == pytest.approx(expected.mean(), rel=1e-5)
 
 
 def test_cross_entropy_is_for_one_class_per_sample():
     one = torch.eye(3)[:2]
-    ours = make_loss(Training(loss="cross_entropy"))(LOGITS, one)
-    assert ours.item() == pytest.approx(nn.CrossEntropyLoss()(LOGITS, torch.tensor([0, 1])).item())
-    smooth = make_loss(Training(loss="cross_entropy"), WEIGHT, 0.1)(LOGITS, one)
-    theirs = nn.CrossEntropyLoss(WEIGHT, label_smoothing=0.1)(LOGITS, one)
-    assert smooth.item() == pytest.approx(theirs.item())
+    plain = nn.CrossEntropyLoss()(LOGITS, torch.tensor([0, 1]))
+    assert loss("cross_entropy", targets=one).item() == pytest.approx(plain.item())
+    log_p = LOGITS.log_softmax(dim=1).numpy()
+    weighted = -(1 * log_p[0, 0] + 4 * log_p[1, 1]) / 2
+    assert loss("cross_entropy", "balanced", targets=one).item() == pytest.approx(weighted)
+
+
+def jaccard_loss(wrong, truth):
+    """1 minus intersection over union of the truth and the prediction that is wrong where stated."""
+    predicted = np.where(wrong, ~truth, truth)
+    union = (predicted | truth).sum()
+    return 0.0 if union == 0 else 1 - (predicted & truth).sum() / union
+
+
+def lovasz_extension(errors, truth):
+    """Its integral form: the mean of a set function over the level sets of the errors."""
+    levels = np.sort(np.append(errors[errors > 0], 0))
+    return sum(
+        (high - low) * jaccard_loss(errors > (low + high) / 2, truth)
+        for low, high in itertools.pairwise(levels)
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_the_symmetric_lovasz_hinge_is_the_lovasz_extension_of_the_jaccard_loss(rows):
+    logits, targets = random_batch(rows)
+    signs, truth = 2 * targets.numpy() - 1, targets.numpy() > 0.5
+    errors = (1 - logits.numpy() * signs).astype(float)
+    expected = [
+        (lovasz_extension(error, present) + lovasz_extension(error, ~present)) / 2
+        for error, present in zip(errors.T, truth.T, strict=True)
+    ]
+    assert symmetric_lovasz_hinge(logits, targets).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    reversed_ = symmetric_lovasz_hinge(-logits, 1 - targets)
+    assert reversed_.item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_the_gradient_of_the_lovasz_hinge_is_that_of_its_value():
+    logits, targets = random_batch(6)
+    logits = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: symmetric_lovasz_hinge(x, targets.double()), logits)
+    assert torch.autograd.gradcheck(lambda x: hard_log_loss(x, targets.double()), logits)
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1, 1), (3, 3), (4, 4), (10, 6), (31, 16)])
+def test_the_hard_log_loss_keeps_all_positives_and_the_hardest_negatives(rows, kept):
+    logits, targets = random_batch(rows)
+    expected = []
+    for x, y in zip(logits.T, targets.T, strict=True):
+        positives, negatives = x[y == 1], x[y == 0].sort(descending=True).values
+        more = max(2, len(negatives) // 2)
+        count = min(len(negatives), len(positives) + more, int(0.7 * len(negatives)) + 2)
+        used = torch.cat([positives, negatives[:count]])
+        truth = torch.cat([torch.ones(len(positives)), torch.zeros(count)])
+        expected.append(binary_cross_entropy_with_logits(used, truth).item())
+    assert hard_log_loss(logits, targets).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    # by hand, for a class without positives: half of the negatives, at least 2, of no more than there are
+    hardest = logits[:, 0].sort(descending=True).values[: min(max(rows // 2, 2), rows)]
+    alone = hard_log_loss(logits[:, :1], targets[:, :1])
+    assert alone.item() == pytest.approx(hardest.exp().log1p().mean().item(), rel=1e-5)
+
+
+def test_the_winners_loss_is_half_the_sum_of_three():
+    p, y, positive, negative = terms()
+    focal = (y * (1 - p) ** 2 * positive + (1 - y) * p**2 * negative).sum(axis=1).mean()
+    parts = symmetric_lovasz_hinge(LOGITS, TARGETS) + hard_log_loss(LOGITS, TARGETS)
+    expected = (focal + parts.item()) / 2
+    assert loss("focal_lovasz_log").item() == pytest.approx(expected, rel=1e-6)
+    # with two samples all are kept: the log loss is that of all
+    assert hard_log_loss(LOGITS, TARGETS).item() == pytest.approx(loss("bce").item(), rel=1e-6)
+    perfect = focal_lovasz_log(40 * (2 * TARGETS - 1), TARGETS)
+    assert perfect.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_each_loss_has_its_activation():
@@ -64,34 +178,40 @@ def test_each_loss_has_its_activation():
 
 
 def test_losses_of_the_settings_are_those_implemented(monkeypatch):
-    assert {*LOSSES} == {*MULTI_LABEL, "cross_entropy"}
+    assert {*LOSSES} == {*MULTI_LABEL, "cross_entropy"} and {*BALANCED_LOSSES} < {*LOSSES}
     monkeypatch.delitem(losses.MULTI_LABEL, "focal")
     with pytest.raises(UserError, match=r"training\.loss=focal .*LOSSES of lib/config\.py.* MULTI_LABEL"):
-        make_loss(Training(loss="focal"))
+        loss("focal")
 
 
-def test_label_smoothing_moves_targets_to_the_middle():
-    smooth = make_loss(Training(loss="bce"), smoothing=0.2)(LOGITS, TARGETS)
-    moved = make_loss(Training(loss="bce"))(LOGITS, TARGETS * 0.8 + 0.1)
-    assert smooth.item() == pytest.approx(moved.item()) and smooth != loss("bce")
+@pytest.mark.parametrize("name", ["bce", "focal", "asymmetric", "cross_entropy"])
+def test_label_smoothing_moves_targets_to_the_frequency_of_their_class(name):
+    moved = torch.tensor(0.8 * TARGETS.numpy() + 0.2 * FREQUENCY, dtype=torch.float32)
+    assert loss(name, smoothing=0.2).item() == pytest.approx(loss(name, targets=moved).item(), rel=1e-6)
+    assert loss(name, smoothing=0.2) != loss(name)
+    targets = torch.tensor(TRUTH, dtype=torch.float32)
+    logits = torch.tensor(np.log(FREQUENCY / (1 - FREQUENCY)), dtype=torch.float32).repeat(10, 1)
+    logits.requires_grad_()
+    loss("bce", smoothing=0.2, logits=logits, targets=targets).backward()
+    # a network that predicts the frequencies is at the optimum, as without smoothing
+    assert logits.grad.sum(dim=0).tolist() == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "focal_lovasz_log"])
 def test_the_mean_over_samples_can_be_accumulated(name):
-    rows = [
-        make_loss(Training(loss=name), WEIGHT)(LOGITS[row : row + 1], TARGETS[row : row + 1])
-        for row in (0, 1)
-    ]
-    assert loss(name, WEIGHT).item() == pytest.approx((rows[0].item() + rows[1].item()) / 2, rel=1e-6)
+    weights = "none" if name in BALANCED_LOSSES else "root"
+    rows = [loss(name, weights, 0, LOGITS[row : row + 1], TARGETS[row : row + 1]) for row in (0, 1)]
+    assert loss(name, weights).item() == pytest.approx((rows[0].item() + rows[1].item()) / 2, rel=1e-6)
 
 
-def test_class_weights_have_mean_one_and_favour_rare_classes():
-    truth_NC = np.zeros((100, 3), bool)
-    truth_NC[:64, 0] = truth_NC[:4, 1] = True  # the third has no sample: as if it had one
-    assert class_weights("none", truth_NC) is None
-    balanced, root = class_weights("balanced", truth_NC), class_weights("root", truth_NC)
-    assert balanced.mean().item() == pytest.approx(1) == pytest.approx(root.mean().item())
-    assert (balanced / balanced[0]).tolist() == pytest.approx([1, 16, 64])
-    assert (root / root[0]).tolist() == pytest.approx([1, 4, 8])
+def test_positives_of_rare_classes_weigh_more_up_to_a_limit():
+    truth_NC = np.zeros((100, 5), bool)
+    for label, count in enumerate((80, 50, 10, 1, 0)):  # the last has no sample: as if it had one
+        truth_NC[:count, label] = True
+    assert positive_weights("none", truth_NC) is None
+    assert positive_weights("balanced", truth_NC).tolist() == pytest.approx([0.25, 1, 9, 20, 20])
+    root = positive_weights("root", truth_NC).tolist()
+    assert root == pytest.approx([0.5, 1, 3, 99**0.5, 10])
+    assert positive_weights("balanced", ~truth_NC[:, -1:]).tolist() == pytest.approx([0.01])
     with pytest.raises(KeyError):
-        class_weights("inverse", truth_NC)
+        positive_weights("inverse", truth_NC)

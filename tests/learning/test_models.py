@@ -37,19 +37,19 @@ def with_settings(**changes):
 # input
 
 
-def input_of(model, images_BHWK):
+def input_of(model, images_BHWK, training=False):
     """Return what the backbone receives."""
     received = []
     model.backbone.register_forward_pre_hook(lambda _module, given: received.append(given[0]))
-    model.eval()(images_BHWK, torch.zeros(len(images_BHWK), 0))
+    model.train(training)(images_BHWK, torch.zeros(len(images_BHWK), 0))
     return received[0]
 
 
 def test_raw_bytes_are_normalised_by_mean_and_std():
     model = network(RESNET)
     model.set_statistics([127.0, 100.0, 50.0, 0.0], [74.0, 50.0, 25.0, 0.5])
-    received = input_of(model, torch.full((2, 32, 24, 4), 201, dtype=torch.uint8))
-    assert received.shape == (2, 4, 32, 24) and received.is_contiguous(memory_format=torch.channels_last)
+    received = input_of(model, torch.full((2, 32, 32, 4), 201, dtype=torch.uint8))
+    assert received.shape == (2, 4, 32, 32) and received.is_contiguous(memory_format=torch.channels_last)
     # a std below one grey level counts as one
     for channel, value in enumerate([(201 - 127) / 74, (201 - 100) / 50, (201 - 50) / 25, 201.0]):
         assert torch.allclose(received[:, channel], torch.tensor(value))
@@ -57,8 +57,34 @@ def test_raw_bytes_are_normalised_by_mean_and_std():
 
 def test_pixels_can_be_scaled_to_0_1():
     model = network(with_settings(normalisation="unit"))
-    grey = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 3, 1).expand(2, 32, 3, 4)
-    assert input_of(model, grey)[0, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+    grey = torch.tensor([0, 51, 255], dtype=torch.uint8).repeat(11)[:32].view(1, 1, 32, 1)
+    assert input_of(model, grey.expand(2, 32, 32, 4))[0, 0, 0, :3].tolist() == pytest.approx([0, 0.2, 1])
+
+
+def test_each_image_is_standardised_by_its_own_pixels():
+    model = network(with_settings(normalisation="image"))
+    images_BHWK = torch.from_numpy(images())
+    images_BHWK[1, ..., 2] = 7  # an empty channel
+    received = input_of(model, images_BHWK)
+    std, mean = torch.std_mean(received, dim=(2, 3))
+    assert mean.abs().max() < 1e-4 and std[0].tolist() == pytest.approx([1] * 4, rel=1e-4)
+    assert not received[1, 2].any()
+    darker = (
+        torch.tensor(images() // 4 * 2, dtype=torch.uint8),
+        torch.tensor(images() // 4, dtype=torch.uint8),
+    )
+    assert torch.allclose(*(input_of(model, one) for one in darker), atol=1e-4)
+
+
+def test_images_of_another_size_are_resized_in_evaluation_and_not_in_training():
+    model = network(with_settings(normalisation="unit"))
+    images_BHWK = torch.from_numpy(images(size=64))
+    received = input_of(model, images_BHWK)
+    assert received.shape == (2, 4, 32, 32)
+    blocks_BKHW = images_BHWK.float().view(2, 32, 2, 32, 2, 4).mean(dim=(2, 4)).permute(0, 3, 1, 2) / 255
+    assert torch.allclose(received, blocks_BKHW, atol=1e-5)
+    assert input_of(model, images_BHWK, training=True).shape == (2, 4, 64, 64)
+    assert input_of(model, images_BHWK[:, :16, :16]).shape == (2, 4, 32, 32)
 
 
 def test_channels_keep_their_order():

@@ -27,9 +27,8 @@ CHOSEN = ["t01", "t03", "t04"]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of two folds with a network, one with features, and trees; without its own arrays and images."""
-    run = prepare(
-        tmp_path_factory.mktemp("own_images"), "split.folds=2", "training.tta=true", train=120, features=True
-    )
+    settings = ("split.folds=2", "training.tta=true", "data.sizes=16,24", "features.size=16")
+    run = prepare(tmp_path_factory.mktemp("own_images"), *settings, train=120, features=True)
     trees = ("network.kind=trees", "network.features=ten", "hierarchy.train=none")
     data = class_task(run).training.data
     tasks = []
@@ -37,6 +36,7 @@ def trained(tmp_path_factory):
         "baseline": (),
         "fused": ("network.features=ten",),
         "features_alone": trees,
+        "crops": ("training.array_size=24", "training.crop=16,22", "training.tta_crops=4"),
     }.items():
         own = reread(run, *settings)
         tasks.append(of_all_classes(name, own, TrainingData.read(own, data)))
@@ -46,7 +46,8 @@ def trained(tmp_path_factory):
     shutil.move(run.source / "test", run.folder.parent / "test")
     shutil.rmtree(run.source)
     for subset in ("train", "test"):
-        shutil.rmtree(run.array(subset, 16))
+        for size in (16, 24):
+            shutil.rmtree(run.array(subset, size))
     return run
 
 
@@ -69,10 +70,10 @@ def run(trained, tmp_path):
 
 
 def opened(run, cells):
-    return OwnImages.open(run, cells, run.folder / "own_images" / cells.name, [16])
+    return OwnImages.open(run, cells, run.folder / "own_images" / cells.name, [16, 24])
 
 
-@pytest.mark.parametrize("name", ["baseline", "fused"])
+@pytest.mark.parametrize("name", ["baseline", "fused", "crops"])
 @pytest.mark.parametrize("views", [1, 8])
 def test_a_network_predicts_a_test_sample_as_the_run_did(run, cells, name, views):
     table = opened(run, cells).predict_network(name, views)

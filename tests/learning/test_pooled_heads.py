@@ -181,20 +181,6 @@ def test_layers_that_ours_replace_are_not_trained():
     assert all(one.requires_grad for one in backbone.stages.parameters())
 
 
-@pytest.mark.parametrize(("size", "shape"), [(0, 32), (32, 32), (48, 48), (16, 16)])
-def test_images_are_resized_on_the_device(size, shape):
-    model, received = network(with_settings(input_size=size)), []
-    model.backbone.register_forward_pre_hook(lambda _module, given: received.append(given[0]))
-    grey = torch.full((1, 32, 32, 4), 201, dtype=torch.uint8)
-    grey[:, :16] = 53
-    model.eval()(grey, torch.zeros(1, 0))
-    assert received[0].shape == (1, 4, shape, shape)
-    column = received[0][0, 0, :, 0] * 74 + 127
-    assert column[0].item() == pytest.approx(53, abs=1e-3)
-    assert column[-1].item() == pytest.approx(201, abs=1e-3)
-    assert (column.diff() > -1e-3).all()
-
-
 def test_one_more_max_pool_halves_the_maps(tmp_path):
     for name in ("resnet10t", "densenet121"):
         plain, pooled = (
@@ -220,7 +206,7 @@ def test_a_wider_representation_than_the_maps_is_known():
     assert logits(model, images(), np.zeros((2, 1), np.float32)).shape == (2, 3)
 
 
-def test_model_json_names_head_pooling_and_input_size():
-    spec = describe(with_settings(pooling="gem", input_size=64, stem_pool=True))
-    assert (spec.head, spec.pooling, spec.input_size, spec.stem_pool) == ("linear", "gem", 64, True)
+def test_model_json_names_head_and_pooling():
+    spec = describe(with_settings(pooling="gem", stem_pool=True))
+    assert (spec.head, spec.pooling, spec.stem_pool) == ("linear", "gem", True)
     assert spec.has_pooled_head and not describe(with_settings()).has_pooled_head

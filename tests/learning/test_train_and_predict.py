@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lib.errors import UserError
+from lib.evaluation.predictions import Predictor
 from lib.learning import feature_trees, models, train_and_predict
 from lib.learning.augment import Augmentation
 from lib.learning.loader import make_loader, rarity
@@ -130,10 +131,42 @@ def test_sampling_and_augmentation_are_those_of_the_settings(run):
     assert np.array_equal(train.batch_sampler.weight_N, rarity(task.truth_NO[fold.train]))
     assert train.batch_sampler.seed == 5
     image_HWK = task.training.labelled.images[3]
-    expected = Augmentation("flips", 5)(image_HWK, 2, 3)
+    expected = Augmentation(task.run.config.training)(image_HWK, 2, 3)
     assert np.array_equal(train.dataset[2, 3][0], expected) and not np.array_equal(expected, image_HWK)
     _, train = prepare(class_task(run), fold)
-    assert train.batch_sampler.weight_N is None
+    assert train.batch_sampler.weight_N is None and train.dataset.cutmix is None
+    _, train = prepare(class_task(reread(run, "training.cutmix=1", "network.channels=RGB")), fold)
+    assert train.dataset.cutmix.share == 1 and np.array_equal(train.dataset.cutmix.rows, fold.train)
+    assert train.dataset.augmentation.channels == "RGB"
+
+
+def test_crops_of_larger_arrays_are_trained_on_and_predicted(tmp_path):
+    """16 px from arrays of 24: crops in training, whole images in validation, four crops with views."""
+    settings = (
+        "data.sizes=24", "training.array_size=24", "training.crop=16,20", "training.tta=true",
+        "training.tta_crops=4", "training.tta_combine=max", "features.size=24", "network.normalisation=image",
+    )  # fmt: skip
+    task = class_task(tiny.prepare(tmp_path, *settings))
+    (fold,) = task.folds
+    sides, forward = [], models.Classifier._input
+
+    def watched(model, images_BHWK):
+        result = forward(model, images_BHWK)
+        sides.append((model.training, images_BHWK.shape[1], result.shape[-1]))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.Classifier, "_input", watched)
+        _, probabilities = train_and_predict.train_and_predict(task, fold, "identity")
+    assert set(sides) == {(True, 16, 16), (False, 24, 16), (False, 18, 16)}
+    spec = models.load(task.folder(fold)).spec
+    assert (spec.size, spec.array_side, spec.tta_crops, spec.tta_side) == (16, 24, 4, 18)
+    assert spec.tta_combine == "max" and spec.normalisation == "image"
+    assert (probabilities[8, "test"].mean(axis=0) > probabilities[1, "test"].mean(axis=0)).mean() > 0.9
+    task.write_predictors()
+    augmented = Predictor.read(task.run.predictor("baseline_tta"))
+    assert (augmented.views, augmented.crops, augmented.combine) == (8, 4, "max")
+    assert Predictor.read(task.run.predictor("baseline")).crops == 0
 
 
 def test_the_seed_determines_the_initial_weights(run):

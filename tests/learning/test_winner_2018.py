@@ -165,8 +165,8 @@ def test_numbers_of_numpy_in_a_checkpoint_are_left_out(tmp_path):
 def test_the_preset_predicts_every_subset_without_training(published, file, tmp_path):
     raw = write_kaggle(tmp_path / "raw", train=24)
     options = ["--preset", "winner_2018", "--data", raw, "--work", tmp_path, "--set", f"network.start={file}",
-               "data.sizes=32", "training.size=32", "data.shard_rows=32", "training.precision=float32",
-               "network.input_size=64"]  # fmt: skip
+               "data.sizes=32", "training.array_size=32", "all:training.size=64", "data.shard_rows=32",
+               "training.precision=float32"]  # fmt: skip
     for script in ("00_prepare", "02_train_cnn", "04_threshold"):
         call(script, *options)
     call("05_submit", "--no-report", *options)

@@ -36,7 +36,6 @@ def describe(
     return NetworkSpec(
         architecture=settings.architecture,
         channels=settings.channels,
-        size=32,
         normalisation=settings.normalisation,
         outputs=[f"output {number}" for number in range(outputs)],
         classes=list(range(outputs)),
@@ -45,12 +44,11 @@ def describe(
         head=settings.head,
         pooling=settings.pooling,
         stem_pool=settings.stem_pool,
-        input_size=settings.input_size,
         features=[] if features is None else list(features),
         feature_scaling=settings.feature_scaling,
         fusion=settings.fusion,
         fusion_width=settings.fusion_width,
-        **more,
+        **{"size": 32} | more,
     )
 
 

@@ -22,6 +22,7 @@ from lib import cli, distributed
 from lib.config import Training
 from lib.errors import UserError
 from lib.learning import fit
+from lib.learning.augment import Augmentation
 from lib.learning.devices import make_deterministic
 from lib.learning.loader import make_loader
 from lib.learning.training_data import SampleSource
@@ -63,7 +64,8 @@ def train(folder: Path, settings: Training = SETTINGS, dropout: float = 0.0) -> 
     rows = np.arange(
         ROWS - 11
     )  # the last batch of an epoch has one sample and is merged into the previous one
-    batches = make_loader(source(), rows, settings.batch_size, 0, settings.seed)
+    how = {"augmentation": Augmentation(settings), "cutmix": settings.cutmix}
+    batches = make_loader(source(), rows, settings.batch_size, 0, settings.seed, **how)
     validation = make_loader(source(), np.arange(ROWS - 11, ROWS), settings.batch_size, 0)
     return model, fit.fit(model, batches, validation, settings, folder, "toy")
 

@@ -384,6 +384,10 @@ def test_a_merged_run_lists_the_commands_of_its_members(tmp_path, finished):
     ("predictor", "words"),
     [
         (Predictor("network", "gone", views=8), "network gone, mean over 8 flips and rotations"),
+        (
+            Predictor("network", "gone", views=8, crops=4, combine="max"),
+            "network gone, maximum over 4 crops in 8 flips and rotations",
+        ),
         (Predictor("ensemble", members={"a": 0.5, "b": 0.5}, method="rank_mean"), "mean rank of a (0.50), b"),
         (Predictor("ensemble", members={"a": 0.5, "b": 0.5}, method="mean"), "mean of a (0.50), b (0.50)"),
         (Predictor("external", files=["x.csv", "y.npy"]), "external predictions, from x.csv, y.npy"),
