@@ -533,6 +533,7 @@ class Config:
         every = [*map(self.for_network, self.networks), *map(self.for_hierarchy_network, kinds)]
         return any(one.uses_features for one in every)
 
+    @property
     def array_size(self) -> int:
         """Side of the arrays that the network is trained on, in pixels."""
         return self.training.array_size or self.training.size
