@@ -99,7 +99,7 @@ LIU = Config(
     score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2, by="sample"),
-    features=Features(denoise="paper"),
+    features=Features(denoise="paper", segmentation="paper"),
     threshold=Threshold(method="f1"),
     network=Network(architecture="resnet34", pretrained=True, fourth_channel="copy"),
     training=Training(

@@ -22,7 +22,7 @@ def test_it_writes_the_features_and_figures_once(tmp_path, capsys):
     options = prepared(tmp_path)
     capsys.readouterr()
     last_line = call("01_features", *options)
-    path = tmp_path / "data" / "cache" / "raw" / "features_32_fast_ten" / "features.csv"
+    path = tmp_path / "data" / "cache" / "raw" / "features_32_fast_watershed_ten" / "features.csv"
     assert str(path) in f"{capsys.readouterr().out}{last_line}" and path.exists()
     run = tmp_path / "outputs" / "smoke"
     for name in ("features_by_class", "features_by_group"):
@@ -65,6 +65,6 @@ def test_a_dask_cluster_writes_the_same_arrays_and_features(tmp_path, monkeypatc
     for script in ("00_prepare", "01_features"):
         call(script, *options, tmp_path / "here")
     cache = "data/cache/smoke"
-    for name in ("train_64/00003.npy", "test_64/00002.npy", "features_64_fast_ten/features.csv"):
+    for name in ("train_64/00003.npy", "test_64/00002.npy", "features_64_fast_watershed_ten/features.csv"):
         here, there = ((tmp_path / side / cache / name).read_bytes() for side in ("here", "there"))
         assert here == there, name
