@@ -18,7 +18,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from lib.features.paper_segmentation import background_borders, components, inside_and_outside
+from lib.features.paper_segmentation import background_borders, components, inside_and_outside, smoothed
 from lib.features.segmentation import Segments, segment
 from lib.labels import CHANNELS
 
@@ -88,7 +88,7 @@ class PreparedSample:
     denoise : str
         A key of `DENOISERS`.
     segmentation : str
-        One of `SEGMENTATIONS`; the published code's denoises by itself.
+        One of `SEGMENTATIONS`; the paper's denoise by themselves.
     """
 
     image_HWK: np.ndarray
@@ -129,12 +129,11 @@ class PreparedSample:
 
     def _segment(self, color: str, fill_holes: bool) -> Segments:
         limits = tuple(area * self.scale**2 for area in SEGMENT_AREA)
-        if self.segmentation == "paper_code":
-            return background_borders(self._recorded(color), *limits, *self._windows)
+        if self.segmentation != "watershed":
+            find = {"paper": components, "paper_code": background_borders}[self.segmentation]
+            return find(smoothed(self._recorded(color), *self._windows), *limits)
         side = window(5, len(self.image_HWK))
         blurred_HW = cv2.GaussianBlur(self.denoised[color], (side, side), 0)
-        if self.segmentation == "paper":
-            return components(blurred_HW, *limits)
         return segment(blurred_HW, *limits, fill_holes)
 
     def _recorded(self, color: str) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Segmentation as Liu, Zhang, Zhou 2018 describe it in section 4.1.1, and as their published code does it.
 
 The text: connected components of the denoised and blurred image, contours around them, ellipses fitted to the
-contours. Where it is silent (threshold, limits of the area, what the centre is), the code decides.
+contours. Where it is silent (strengths, threshold, limits of the area, what the centre is), the code decides.
 
 The code does something else, and its segments are often not those of the text:
 
-- It thresholds the image after doubling its grey levels modulo 256, so that the brightest pixels turn dark.
+- It thresholds the smoothed image after doubling its grey levels modulo 256, so that the brightest pixels turn dark.
 - A watershed moves the border of the bright regions outwards, to the edges in a rim around them.
 - It traces the borders of the **background**. Its segments are therefore the bright regions that do not touch
   the edge of the image, and also the pieces of background that bright regions enclose or cut off.
@@ -23,6 +23,23 @@ from lib.features.segmentation import Segments
 RIM, WIDE_RIM = 0.1, 0.9  # of the background's largest depth: where the watershed may move a border
 
 
+def smoothed(channel_HW: np.ndarray, side: int, search: int) -> np.ndarray:
+    """Stretch a channel to 0 to 255, then blur it and denoise it by non-local means, both twice.
+
+    Parameters
+    ----------
+    channel_HW : ndarray of shape (H, W), uint8
+        As recorded.
+    side, search : int
+        Sides of the windows of non-local means, 7 and 21 pixels in an image of 512.
+    """
+    smooth_HW = cv2.normalize(channel_HW, None, 0, 255, cv2.NORM_MINMAX)
+    for blur, strength in ((3, 8), (5, 6)):
+        smooth_HW = cv2.GaussianBlur(smooth_HW, (blur, blur), 0)
+        smooth_HW = cv2.fastNlMeansDenoising(smooth_HW, None, strength, side, search)
+    return smooth_HW
+
+
 def components(channel_HW: np.ndarray, smallest: float, largest: float) -> Segments:
     """Find the connected components above Otsu's threshold (the text).
 
@@ -31,7 +48,7 @@ def components(channel_HW: np.ndarray, smallest: float, largest: float) -> Segme
     Parameters
     ----------
     channel_HW : ndarray of shape (H, W), uint8
-        Denoised and blurred.
+        As `smoothed` returns it.
     smallest, largest : float
         Limits of the area in pixels, both excluded.
     """
@@ -41,25 +58,9 @@ def components(channel_HW: np.ndarray, smallest: float, largest: float) -> Segme
     return _measure(outer, channel_HW.shape, smallest, largest)
 
 
-def background_borders(
-    channel_HW: np.ndarray, smallest: float, largest: float, side: int, search: int
-) -> Segments:
-    """Trace the borders of the background (the published code).
-
-    Parameters
-    ----------
-    channel_HW : ndarray of shape (H, W), uint8
-        As recorded.
-    smallest, largest : float
-        Limits of the area in pixels, both excluded.
-    side, search : int
-        Sides of the windows of non-local means, 7 and 21 pixels in an image of 512.
-    """
-    smooth_HW = cv2.normalize(channel_HW, None, 0, 255, cv2.NORM_MINMAX)
-    for blur, strength in ((3, 8), (5, 6)):
-        smooth_HW = cv2.GaussianBlur(smooth_HW, (blur, blur), 0)
-        smooth_HW = cv2.fastNlMeansDenoising(smooth_HW, None, strength, side, search)
-    background_HW = (_basins(smooth_HW << 1, RIM) > 1).astype(np.uint8)  # the shift drops the highest bit
+def background_borders(channel_HW: np.ndarray, smallest: float, largest: float) -> Segments:
+    """Trace the borders of the background (the published code); parameters as in `components`."""
+    background_HW = (_basins(channel_HW << 1, RIM) > 1).astype(np.uint8)  # the shift drops the highest bit
     outlines, _ = cv2.findContours(background_HW, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     return _measure(outlines, channel_HW.shape, smallest, largest)
 
@@ -72,7 +73,7 @@ def inside_and_outside(blue_HW: np.ndarray, side: int, search: int) -> tuple[np.
     blue_HW : ndarray of shape (H, W), uint8
         As recorded.
     side, search : int
-        As in `background_borders`.
+        As in `smoothed`.
 
     Returns
     -------

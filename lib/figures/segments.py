@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.patches import Ellipse
 
-from lib.features import biological
-from lib.features.biological import PreparedSample
+from lib.features.biological import TEN, PreparedSample
 from lib.features.segmentation import Segments
 from lib.figures.colors import brightened, in_color
 from lib.figures.data_and_training import ORANGE, canvas, figure_title
@@ -38,8 +37,8 @@ def protein_in_nuclei(path: Path, samples: list[PreparedSample], names: list[str
             _show(row[1], protein_HW3, "protein, nucleus mask")
             for axes_of_mask in row[:2]:
                 _draw_contours(axes_of_mask, inside_HW.astype(np.int32))
-            ratio = biological.nuclear_ratio(sample.denoised["green"], inside_HW, outside_HW)
-            _show(row[2], protein_HW3 * inside_HW[..., None], f"protein inside:\n{ratio:.3g} of that outside")
+            caption = f"protein inside:\n{TEN['nuclear_ratio'](sample):.3g} of that outside"
+            _show(row[2], protein_HW3 * inside_HW[..., None], caption)
             _show(row[3], protein_HW3 * outside_HW[..., None], "protein outside")
         figure_title(figure, f"Protein in nuclei (features.segmentation={samples[0].segmentation}): {data}")
 
@@ -47,22 +46,20 @@ def protein_in_nuclei(path: Path, samples: list[PreparedSample], names: list[str
 def segments(path: Path, samples: list[PreparedSample], names: list[str], data: str) -> None:
     """Draw contours and ellipses of segments and nuclei (Liu, Zhang, Zhou 2018, figure 3).
 
-    One row per sample. Lines lead from each segment to the nearest nucleus. Parameters as in `protein_in_nuclei`.
+    One row per sample. Lines lead from each segment to the nearest nucleus. Parameters as in
+    `protein_in_nuclei`.
     """
     with canvas(path, len(samples), 3, size=(11, 4.1 * len(samples) + 0.4), squeeze=False) as (figure, axes):
         for row, sample, name in zip(axes, samples, names, strict=True):
             protein, nuclei = sample.segments, sample.nuclei
             _show(row[0], _picture(sample, "green"), f"{name}\nprotein")
-            measured = {
-                "compactness": biological.compactness(protein),
-                "minor / major axis": biological.eccentricity(protein),
-            }
-            _show(row[1], _picture(sample, "green"), _caption(protein, "segments", measured))
-            measured = {
-                "area of segment / nucleus": biological.segment_over_nucleus_area(protein, nuclei),
-                "distance": biological.nucleus_distance(protein, nuclei, sample.scale),
-            }
-            _show(row[2], _picture(sample, "blue"), _caption(nuclei, "nuclei", measured))
+            compactness, axis_ratio, area_ratio, distance = (TEN[name](sample) for name in list(TEN)[6:])
+            caption = f"{len(protein.area_S):,} segments\n"
+            caption += f"mean compactness {compactness:.3g}, mean axis ratio {axis_ratio:.3g}"
+            _show(row[1], _picture(sample, "green"), caption)
+            caption = f"{len(nuclei.area_S):,} nuclei\n"
+            caption += f"segment area / nucleus area {area_ratio:.3g}, distance to nucleus {distance:.3g} px"
+            _show(row[2], _picture(sample, "blue"), caption)
             for axis, found in ((row[1], protein), (row[2], nuclei)):
                 _draw_contours(axis, found.labels_HW)
                 _draw_ellipses(axis, found)
@@ -75,12 +72,12 @@ def segments(path: Path, samples: list[PreparedSample], names: list[str], data: 
 
 
 def contours(labels_HW: np.ndarray) -> list[np.ndarray]:
-    """Return the outer contours of all labels but 0: arrays of (column, row) of shape (P, 2)."""
+    """Return the contours of all labels but 0, those of holes included: arrays (P, 2) of column and row."""
     return [
         outline.reshape(-1, 2)
         for label in range(1, labels_HW.max() + 1)
         for outline in cv2.findContours(
-            (labels_HW == label).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+            (labels_HW == label).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )[0]
     ]
 
@@ -93,11 +90,6 @@ def _show(axis: Axes, picture_HW3: np.ndarray, title: str) -> None:
     axis.imshow(picture_HW3, interpolation="nearest" if len(picture_HW3) < 200 else "antialiased")
     axis.set_axis_off()
     axis.set_title(title, fontsize=8, fontweight="normal")
-
-
-def _caption(found: Segments, kind: str, measured: dict[str, float]) -> str:
-    values = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
-    return f"{len(found.area_S):,} {kind}\n{values}"
 
 
 def _draw_contours(axis: Axes, labels_HW: np.ndarray) -> None:
