@@ -74,7 +74,8 @@ def test_lius_networks_at_512_px_have_no_yellow():
     for chosen in (alone, fused):
         assert chosen.network.channels == "RGB" and chosen.training.size == 512
         assert chosen.training.epochs == 50 and chosen.network.dropout == 0.5
-    assert not alone.uses_features and fused.uses_features and fused.features.denoise == "paper"
+    assert not alone.uses_features and fused.uses_features
+    assert fused.features.denoise == fused.features.segmentation == "paper"
 
 
 def test_the_rows_of_lius_table_are_the_networks_of_the_preset():

@@ -5,8 +5,8 @@ contours. Where it is silent (strengths, threshold, limits of the area, what the
 
 The code does something else, and its segments are often not those of the text:
 
-- It thresholds the smoothed image after doubling its grey levels modulo 256, so that the brightest pixels turn dark.
-- A watershed moves the border of the bright regions outwards, to the edges in a rim around them.
+- It doubles the grey levels of the smoothed image modulo 256 before the threshold: the brightest turn dark.
+- A watershed moves the border of the bright regions outwards, to the steepest edge in a rim around them.
 - It traces the borders of the **background**. Its segments are therefore the bright regions that do not touch
   the edge of the image, and also the pieces of background that bright regions enclose or cut off.
 - Its nuclei for feature 1 are found otherwise than those for features 9 and 10: by a watershed against only
@@ -78,12 +78,11 @@ def inside_and_outside(blue_HW: np.ndarray, side: int, search: int) -> tuple[np.
     Returns
     -------
     tuple of two ndarray of shape (H, W), bool
-        Both are empty in an image without a bright region.
+        Both are empty in an image without a bright or without a dark region.
     """
     basins_HW = _basins(cv2.fastNlMeansDenoising(blue_HW, None, 6, side, search), WIDE_RIM)
-    if not (basins_HW == 1).any():
-        return np.zeros_like(basins_HW, bool), np.zeros_like(basins_HW, bool)
-    return np.abs(basins_HW) == 1, basins_HW == 2
+    defined = (basins_HW == 1).any() and (basins_HW == 2).any()
+    return (np.abs(basins_HW) == 1) & defined, (basins_HW == 2) & defined
 
 
 def _basins(channel_HW: np.ndarray, rim: float) -> np.ndarray:
