@@ -48,15 +48,15 @@ def load(source: Path, limit: int) -> list[np.ndarray]:
 
 
 def time_each(images: list[np.ndarray]) -> None:
-    """Print the speed of each variant on one core; they alternate, sample by sample."""
+    """Print the processor time of each variant on one core; they alternate, sample by sample."""
     cv2.setNumThreads(1)
     seconds = dict.fromkeys(VARIANTS, 0.0)
     for image_HWK in images:
         for variant in VARIANTS:
             denoise, segmentation, columns = variant
-            started = time.perf_counter()
+            started = time.process_time()
             measure(image_HWK, denoise, COLUMNS[columns], segmentation)
-            seconds[variant] += time.perf_counter() - started
+            seconds[variant] += time.process_time() - started
     default = seconds[VARIANTS[0]]
     for (denoise, segmentation, columns), total in seconds.items():
         mean = total / len(images)
