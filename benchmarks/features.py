@@ -1,7 +1,7 @@
 """Speed and memory use of the biological features, and how well denoisers and segmentations agree.
 
 Speed is relative to the code that Liu, Zhang and Zhou published: 8 seconds per sample of 512 px on one core.
-Only features.segmentation=paper_code computes the same numbers as that code.
+Only features.segmentation=paper_code measures the same segments as that code.
 With --reference, the values are compared with the tests' slow implementation (needs the tests' packages).
 
 Run     python benchmarks/features.py --data FOLDER

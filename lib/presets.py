@@ -95,7 +95,7 @@ RGB_512 = ("network.channels=RGB", "network.dropout=0.5", "training.size=512", "
 LIU = Config(
     name="liu",
     purpose="Kaggle's images: Liu, Zhang, Zhou 2018, the rows of table 1 and the networks of section 6.3",
-    cost="54 GB of arrays; about 10 hours on a T4 and 6 core-hours of features (estimated)",
+    cost="54 GB of arrays; about 10 hours on a T4 and 12 core-hours of features (estimated)",
     score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2, by="sample"),
