@@ -1,6 +1,7 @@
-"""Speed and memory use of the biological features, and how well the two ways of denoising agree.
+"""Speed and memory use of the biological features, and how well denoisers and segmentations agree.
 
 Speed is relative to the code that Liu, Zhang and Zhou published: 8 seconds per sample of 512 px on one core.
+Only features.segmentation=paper_code measures the same segments as that code.
 With --reference, the values are compared with the tests' slow implementation (needs the tests' packages).
 
 Run     python benchmarks/features.py --data FOLDER
@@ -24,12 +25,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lib.cli import ROOT
 from lib.data import kaggle
 from lib.features.additional import COLUMNS
-from lib.features.biological import TEN, measure
+from lib.features.biological import SEGMENTATIONS, TEN, measure
 from lib.labels import CHANNELS
 from lib.simulation import dataset
 
 PUBLISHED_SECONDS = 8.0
-VARIANTS = (("fast", "ten"), ("fast", "all"), ("paper", "ten"))  # denoising and features
+VARIANTS = (  # denoising, segmentation and features
+    ("fast", "watershed", "ten"),
+    ("fast", "watershed", "all"),
+    ("paper", "watershed", "ten"),
+    ("fast", "paper", "ten"),
+    ("paper", "paper", "ten"),
+    ("paper", "paper_code", "ten"),
+)
 
 
 def load(source: Path, limit: int) -> list[np.ndarray]:
@@ -40,19 +48,22 @@ def load(source: Path, limit: int) -> list[np.ndarray]:
 
 
 def time_each(images: list[np.ndarray]) -> None:
-    """Print the speed of each variant on one core; they alternate, sample by sample."""
+    """Print the processor time of each variant on one core; they alternate, sample by sample."""
     cv2.setNumThreads(1)
     seconds = dict.fromkeys(VARIANTS, 0.0)
     for image_HWK in images:
-        for denoise, columns in VARIANTS:
-            started = time.perf_counter()
-            measure(image_HWK, denoise, COLUMNS[columns])
-            seconds[denoise, columns] += time.perf_counter() - started
-    for (denoise, columns), total in seconds.items():
+        for variant in VARIANTS:
+            denoise, segmentation, columns = variant
+            started = time.process_time()
+            measure(image_HWK, denoise, COLUMNS[columns], segmentation)
+            seconds[variant] += time.process_time() - started
+    default = seconds[VARIANTS[0]]
+    for (denoise, segmentation, columns), total in seconds.items():
         mean = total / len(images)
         print(
-            f"{columns} features, denoising {denoise}: {mean * 1000:.0f} ms per sample of "
-            f"{len(images[0])} px on one core, {PUBLISHED_SECONDS / mean:.0f} times the published speed"
+            f"{columns} features, denoising {denoise}, segmentation {segmentation}: {mean * 1000:.0f} ms per "
+            f"sample of {len(images[0])} px on one core, {total / default:.1f} times the default, "
+            f"{PUBLISHED_SECONDS / mean:.0f} times the published speed"
         )
 
 
@@ -71,6 +82,30 @@ def compare_denoising(images: list[np.ndarray]) -> None:
         defined_N = ~np.isnan(fast_NF[:, column]) & ~np.isnan(paper_NF[:, column])
         pair = fast_NF[defined_N, column], paper_NF[defined_N, column]
         print(f"{name:<28}{spearmanr(*pair)[0]:.3f}")
+
+
+def compare_segmentations(images: list[np.ndarray]) -> None:
+    """Print each segmentation's values, and their rank correlation with the published code's, by feature."""
+    find = delayed(measure)
+    values = {
+        name: np.array(Parallel(2)(find(image, "paper", TEN, name) for image in images))
+        for name in SEGMENTATIONS
+    }
+    print(
+        f"\nsegmentations over {len(images)} samples, the paper's denoising: median (10th to 90th "
+        "percentile; undefined), rank correlation with paper_code"
+    )
+    for column, feature in enumerate(TEN):
+        published_N = values["paper_code"][:, column]
+        for name, values_NF in values.items():
+            values_N = values_NF[:, column]
+            defined_N = ~np.isnan(values_N)
+            low, median, high = np.percentile(values_N[defined_N], (10, 50, 90), method="nearest")
+            both_N = defined_N & ~np.isnan(published_N)
+            print(
+                f"{feature:<28}{name:<12}{median:.4g} ({low:.4g} to {high:.4g}; {(~defined_N).sum()})  "
+                f"{spearmanr(values_N[both_N], published_N[both_N])[0]:.2f}"
+            )
 
 
 def compare_with_reference(images: list[np.ndarray]) -> None:
@@ -143,6 +178,7 @@ def main() -> None:
         images = load(source, options.limit)
         time_each(images)
         compare_denoising(images)
+        compare_segmentations(images)
         if options.reference:
             compare_with_reference(images)
         for count in options.memory:

@@ -113,6 +113,11 @@ class Features(Section):
     denoise: str = setting(
         "fast", "adaptive Wiener filter, or the paper's non-local means, 10 times slower", ("fast", "paper")
     )
+    segmentation: str = setting(
+        "watershed",
+        "touching segments separated; as the paper's text has it; or as its published code does",
+        ("watershed", "paper", "paper_code"),
+    )
     columns: str = setting(
         "ten", "the ten of Liu et al. 2018, or those and ten additional ones", ("ten", "all")
     )
@@ -542,6 +547,12 @@ class Config:
     def feature_size(self) -> int:
         """Side of the arrays that the features are computed on, in pixels."""
         return self.features.size or max(self.data.sizes)
+
+    @property
+    def feature_folder(self) -> str:
+        """Name of the folder of the features, which depends on all settings that they depend on."""
+        chosen = self.features
+        return f"features_{self.feature_size}_{chosen.denoise}_{chosen.segmentation}_{chosen.columns}"
 
     def section(self, name: str) -> dict[str, Any]:
         """Return the settings of one section as ``{"section.field": value}``, on which steps depend.

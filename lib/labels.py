@@ -57,7 +57,7 @@ FEATURES = {
     "protein_over_er": "protein / ER, total intensity",
     "protein_area": "area with protein, px²",
     "compactness": "segment compactness (disc = 1)",
-    "eccentricity": "minor / major axis (round = 1)",
+    "eccentricity": "segment axis ratio (round = 1)",
     "segment_over_nucleus_area": "segment area / nucleus area",
     "nucleus_distance": "distance to nucleus, px",
     "granularity_2": "granularity, radius up to 2 px",

@@ -110,11 +110,11 @@ WITH_TEN = (*RGB_512, "network.features=ten")
 LIU = Config(
     name="liu",
     purpose="Kaggle's images: Liu, Zhang, Zhou 2018, every network, table and figure, and its future work",
-    cost="54 GB of arrays; about 27 hours on a T4 and 6 core-hours of features (estimated)",
+    cost="54 GB of arrays; about 27 hours on a T4 and 12 core-hours of features (estimated)",
     score="not measured yet: needs Kaggle's images",
     data=Data(sizes=(512, 224)),
     split=Split(validation=0.2, by="sample"),
-    features=Features(denoise="paper", columns="all"),
+    features=Features(denoise="paper", segmentation="paper", columns="all"),
     threshold=Threshold(method="frequency", frequencies="estimated"),
     network=Network(architecture="resnet34.tv_in1k", pretrained=True, fourth_channel="copy", fusion="logits"),
     training=Training(

@@ -166,9 +166,7 @@ class Run:
     @property
     def features(self) -> Path:
         """Table of biological features."""
-        chosen = self.config.features
-        name = f"features_{self.config.feature_size}_{chosen.denoise}_{chosen.columns}"
-        return self.cache / name / "features.csv"
+        return self.cache / self.config.feature_folder / "features.csv"
 
     def network(self, name: str) -> Path:
         """Folder of a network; with folds it holds a folder for each."""

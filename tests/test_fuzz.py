@@ -178,7 +178,7 @@ SMOKE_READERS = {  # by file of the run; they take its path and the run's index
     RUN / "evaluation/baseline_summary.csv": lambda path, index: predictor_scores.read_summary(path),
     RUN / "examples/examples.json": lambda path, index: ExampleList.read(path.parent, list(range(28)), "05"),
     CACHE / "index.csv": lambda path, index: sample_index.read_index(path),
-    CACHE / "features_64_fast_ten/features.csv": feature_table.read,
+    CACHE / "features_64_fast_watershed_ten/features.csv": feature_table.read,
 }
 
 

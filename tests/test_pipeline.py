@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_bytes_with_more_processes(smoke, tmp_path)
     for name in names:
         ours, theirs = (folder / "outputs" / "smoke" / name for folder in (smoke, tmp_path))
         assert ours.read_bytes() == theirs.read_bytes(), name
-    features = "data/cache/smoke/features_64_fast_ten/features.csv"
+    features = "data/cache/smoke/features_64_fast_watershed_ten/features.csv"
     assert (smoke / features).read_bytes() == (tmp_path / features).read_bytes()
 
 

@@ -89,7 +89,7 @@ def test_lius_networks_at_512_px_have_no_yellow():
     for chosen in networks.values():
         assert chosen.network.channels == "RGB" and chosen.training.size == 512
         assert chosen.training.epochs == 50 and chosen.network.dropout == 0.5
-        assert chosen.features.denoise == "paper"
+        assert chosen.features.denoise == chosen.features.segmentation == "paper"
     assert not networks["rgb_512"].uses_features
     ten = networks["rgb_512_with_ten"].network
     assert (ten.features, ten.fusion, ten.feature_factor, ten.feature_weights) == (

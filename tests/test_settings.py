@@ -26,6 +26,7 @@ HANDLED_IN = {
     "split.by": ["data/splits"],
     "split.method": ["data/splits"],
     "features.denoise": ["features/biological"],
+    "features.segmentation": ["features/biological"],
     "features.columns": ["features/table"],
     "network.kind": ["config"],
     "network.head": ["learning/pooled_heads"],
@@ -227,4 +228,5 @@ def test_every_way_of_computing_features_is_implemented():
     from lib.features import biological, table
 
     assert set(biological.DENOISERS) == set(ALL["features.denoise"].metadata["choices"])
+    assert ALL["features.segmentation"].metadata["choices"] == biological.SEGMENTATIONS
     assert set(table.COLUMNS) == set(ALL["features.columns"].metadata["choices"])

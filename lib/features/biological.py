@@ -2,7 +2,8 @@
 
 Each feature is a pure function of channels, (H, W) uint8, masks, (H, W) bool, and segments, and returns a
 float; `TEN` lists them in the paper's order. Where the paper leaves a choice open, the code that its authors
-published decides; where that code contradicts the text, the text decides.
+published decides; where that code contradicts the text, the text decides. Nuclei and protein segments are
+found in one of three ways, `SEGMENTATIONS`.
 
 Every channel is first scaled so that its brightest pixel is 255, and then denoised. Lengths and areas are in
 pixels of a reference image of 512 x 512, the size of Kaggle's images, whatever the size of the array: a
@@ -17,6 +18,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from lib.features.paper_segmentation import background_borders, components, inside_and_outside, smoothed
 from lib.features.segmentation import Segments, segment
 from lib.labels import CHANNELS
 
@@ -71,6 +73,8 @@ def non_local_means(channel_HW: np.ndarray, side: int, strength: float) -> np.nd
 # both with the window and the strength of the paper's code
 DENOISERS = {"fast": adaptive_wiener, "paper": non_local_means}
 DENOISE_WINDOW, DENOISE_STRENGTH = 7, 8
+# ours, and the paper's text and published code (`lib.features.paper_segmentation`)
+SEGMENTATIONS = ("watershed", "paper", "paper_code")
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,13 @@ class PreparedSample:
         As recorded.
     denoise : str
         A key of `DENOISERS`.
+    segmentation : str
+        One of `SEGMENTATIONS`; the paper's denoise by themselves.
     """
 
     image_HWK: np.ndarray
     denoise: str = "fast"
+    segmentation: str = "watershed"
 
     @property
     def scale(self) -> float:
@@ -112,24 +119,45 @@ class PreparedSample:
         """The segments of green."""
         return self._segment("green", fill_holes=False)
 
+    @cached_property
+    def nuclear_and_other(self) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels inside and outside nuclei for feature 1, both (H, W) bool."""
+        if self.segmentation == "paper_code":
+            return inside_and_outside(self._recorded("blue"), *self._windows)
+        inside_HW = self.nuclei.labels_HW > 0
+        return inside_HW, ~inside_HW
+
     def _segment(self, color: str, fill_holes: bool) -> Segments:
+        limits = tuple(area * self.scale**2 for area in SEGMENT_AREA)
+        if self.segmentation != "watershed":
+            find = {"paper": components, "paper_code": background_borders}[self.segmentation]
+            return find(smoothed(self._recorded(color), *self._windows), *limits)
         side = window(5, len(self.image_HWK))
         blurred_HW = cv2.GaussianBlur(self.denoised[color], (side, side), 0)
-        smallest, largest = (area * self.scale**2 for area in SEGMENT_AREA)
-        return segment(blurred_HW, smallest, largest, fill_holes)
+        return segment(blurred_HW, *limits, fill_holes)
+
+    def _recorded(self, color: str) -> np.ndarray:
+        return np.ascontiguousarray(self.image_HWK[..., CHANNELS.index(color)])
+
+    @property
+    def _windows(self) -> tuple[int, int]:
+        """Sides of the windows of non-local means: the patch, and where it is searched for."""
+        side = window(DENOISE_WINDOW, len(self.image_HWK))
+        return side, 3 * side
 
 
-def nuclear_ratio(green_HW: np.ndarray, nuclei_HW: np.ndarray) -> float:
+def nuclear_ratio(green_HW: np.ndarray, nuclei_HW: np.ndarray, other_HW: np.ndarray | None = None) -> float:
     """Feature 1: protein inside the nuclei over protein outside.
 
-    The sum of denoised green over the pixels of the nuclei, divided by its sum over all other pixels.
-    Dimensionless, 0 or more: far above 1 for a nuclear protein, near 0 for a protein excluded from nuclei.
-    inf if all of the protein is inside; nan without a nucleus or without protein.
+    The sum of denoised green over the pixels of the nuclei, divided by its sum over the others: `other_HW`,
+    by default all. Dimensionless, 0 or more: far above 1 for a nuclear protein, near 0 for a protein excluded
+    from nuclei. inf if all of the protein is inside; nan without a nucleus or without protein.
     """
-    total, inside = green_HW.sum(dtype=np.float64), green_HW[nuclei_HW].sum(dtype=np.float64)
-    if not nuclei_HW.any() or total == 0:
+    other_HW = ~nuclei_HW if other_HW is None else other_HW
+    inside, outside = (green_HW[mask_HW].sum(dtype=np.float64) for mask_HW in (nuclei_HW, other_HW))
+    if not nuclei_HW.any() or inside + outside == 0:
         return np.nan
-    return inside / (total - inside) if total > inside else np.inf
+    return inside / outside if outside > 0 else np.inf
 
 
 def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray, side: int = 7) -> float:
@@ -186,13 +214,13 @@ def compactness(segments: Segments) -> float:
     return _mean(segments.perimeter_S**2 / (4 * np.pi * segments.area_S))
 
 
-def eccentricity(segments: Segments) -> float:
+def eccentricity(segments: Segments, inverse: bool = False) -> float:
     """Feature 8: mean of minor over major axis of the ellipses fitted to the protein segments.
 
     Dimensionless, in (0, 1]: 1 is round, near 0 is thread-like. This follows the paper's code; its text
-    prints the inverse. The ellipse has the same second moments as the segment. nan without a segment.
+    prints major over minor axis, 1 or more, which `inverse` selects. nan without a segment.
     """
-    return _mean(segments.axis_ratio_S)
+    return _mean(1 / segments.axis_ratio_S if inverse else segments.axis_ratio_S)
 
 
 def segment_over_nucleus_area(segments: Segments, nuclei: Segments) -> float:
@@ -217,21 +245,24 @@ def nucleus_distance(segments: Segments, nuclei: Segments, scale: float) -> floa
 
 
 TEN: dict[str, Callable[[PreparedSample], float]] = {
-    "nuclear_ratio": lambda s: nuclear_ratio(s.denoised["green"], s.nuclei.labels_HW > 0),
+    "nuclear_ratio": lambda s: nuclear_ratio(s.denoised["green"], *s.nuclear_and_other),
     "ssim_microtubules": lambda s: _similarity(s, "red"),
     "ssim_er": lambda s: _similarity(s, "yellow"),
     "ssim_nucleus": lambda s: _similarity(s, "blue"),
     "protein_over_er": lambda s: protein_over_er(s.image_HWK[..., 1], s.image_HWK[..., 3]),
     "protein_area": lambda s: protein_area(s.denoised["green"], s.scale),
     "compactness": lambda s: compactness(s.segments),
-    "eccentricity": lambda s: eccentricity(s.segments),
+    "eccentricity": lambda s: eccentricity(s.segments, inverse=s.segmentation == "paper"),
     "segment_over_nucleus_area": lambda s: segment_over_nucleus_area(s.segments, s.nuclei),
     "nucleus_distance": lambda s: nucleus_distance(s.segments, s.nuclei, s.scale),
 }
 
 
 def measure(
-    image_HWK: np.ndarray, denoise: str, functions: dict[str, Callable[[PreparedSample], float]]
+    image_HWK: np.ndarray,
+    denoise: str,
+    functions: dict[str, Callable[[PreparedSample], float]],
+    segmentation: str = "watershed",
 ) -> np.ndarray:
     """Measure the features of one sample.
 
@@ -242,13 +273,15 @@ def measure(
         A key of `DENOISERS`.
     functions : dict of callable
         Features by name, such as `TEN`.
+    segmentation : str
+        One of `SEGMENTATIONS`.
 
     Returns
     -------
     ndarray of shape (F,), float64
         In the order of `functions`.
     """
-    sample = PreparedSample(image_HWK, denoise)
+    sample = PreparedSample(image_HWK, denoise, segmentation)
     return np.array([function(sample) for function in functions.values()])
 
 

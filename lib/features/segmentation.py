@@ -27,17 +27,24 @@ class Segments(NamedTuple):
     perimeter_S : ndarray of float64
         Length of the border in pixels, borders of holes included, by Crofton's formula over four directions
         (Legland, Kieu, Devaux 2007, "Computation of Minkowski measures").
-    axis_ratio_S : ndarray of float64, in (0, 1]
-        Minor over major axis of the ellipse with the same second moments as the segment; 1 is round.
     centre_S2 : ndarray of float64, shape (S, 2)
         Centre of mass, (row, column).
+    ellipse_S5 : ndarray of float64, shape (S, 5)
+        The ellipse with the same second moments as the segment: row and column of its centre, lengths of the
+        major and the minor axis in pixels, and the angle of the major axis in degrees, 0 along a row, 90 down
+        a column.
     """
 
     labels_HW: np.ndarray
     area_S: np.ndarray
     perimeter_S: np.ndarray
-    axis_ratio_S: np.ndarray
     centre_S2: np.ndarray
+    ellipse_S5: np.ndarray
+
+    @property
+    def axis_ratio_S(self) -> np.ndarray:
+        """Minor over major axis of the ellipses, in (0, 1]; 1 is round."""
+        return self.ellipse_S5[:, 3] / self.ellipse_S5[:, 2]
 
 
 def segment(channel_HW: np.ndarray, smallest: float, largest: float, fill_holes: bool = False) -> Segments:
@@ -112,12 +119,15 @@ def _measure(labels_HW: np.ndarray) -> Segments:
     # eigenvalues of the matrix of second moments: mean - half_gap and mean + half_gap
     mean_S = (vertical_S + horizontal_S) / 2
     half_gap_S = np.sqrt(((vertical_S - horizontal_S) / 2) ** 2 + mixed_S**2)
+    # the second moment of an ellipse along an axis of length L is L²/16
+    major_S, minor_S = 4 * np.sqrt(mean_S + half_gap_S), 4 * np.sqrt(mean_S - half_gap_S)
+    angle_S = np.degrees(np.arctan2(2 * mixed_S, horizontal_S - vertical_S) / 2) % 180
     return Segments(
         labels_HW,
         area_S,
         _perimeters(labels_HW, count)[1:],
-        np.sqrt((mean_S - half_gap_S) / (mean_S + half_gap_S)),
         np.stack([row_S, column_S], axis=1),
+        np.stack([row_S, column_S, major_S, minor_S, angle_S], axis=1),
     )
 
 

@@ -1,6 +1,6 @@
 """The features of all samples: measured shard by shard from the cached arrays, collected in one table.
 
-``data/cache/<dataset>/features_<size>_<denoise>_<columns>/`` holds two kinds of files:
+``data/cache/<dataset>/features_<size>_<denoise>_<segmentation>_<columns>/`` holds two kinds of files:
 
 - ``features.csv``: id and features, one row per sample in the order of ``index.csv``; an empty field is an
   undefined value;
@@ -46,7 +46,7 @@ class FeatureShard:
     rows : range
         Rows of the array.
     settings : Features
-        Denoising and columns.
+        Denoising, segmentation and columns.
     path : Path
         CSV file of the shard's features.
     """
@@ -115,10 +115,13 @@ def feature_shards(arrays: dict[str, ShardedArray], folder: Path, settings: Feat
 
 def measure_shard(shard: FeatureShard) -> None:
     """Measure the features of one shard and write its file; one image at a time is in memory."""
-    functions = COLUMNS[shard.settings.columns]
+    settings = shard.settings
+    functions = COLUMNS[settings.columns]
     array = copy.copy(shard.array)  # a copy maps only this shard, and releases it at the end
     with opencv.single_thread():
-        values = [measure(array[row], shard.settings.denoise, functions) for row in shard.rows]
+        values = [
+            measure(array[row], settings.denoise, functions, settings.segmentation) for row in shard.rows
+        ]
     table = pd.DataFrame(values, columns=list(functions))
     files.write_text(shard.path, table.to_csv(index=False, float_format=FLOAT_FORMAT))
 

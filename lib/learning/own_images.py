@@ -91,7 +91,7 @@ class OwnImages:
     def features(self) -> pd.DataFrame:
         """The images' biological features, computed if they are not yet."""
         settings, size = self.run.config.features, self.run.config.feature_size
-        folder = self.folder / f"features_{size}_{settings.denoise}_{settings.columns}"
+        folder = self.folder / self.run.config.feature_folder
         index, arrays = SampleIndex([], [], self.ids), {"test": self.array(size)}
         return feature_table.build(arrays, index, folder, settings, self.run.workers, force=False)
 

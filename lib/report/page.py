@@ -60,6 +60,8 @@ FIGURES = {
     "features": (
         Figure("features_by_class", "How well each feature alone separates each class from all others."),
         Figure("features_by_group", "Distribution of each feature by location group."),
+        Figure("protein_in_nuclei", "Some samples' nuclei, and the protein inside and outside them."),
+        Figure("segments", "Contours and fitted ellipses of the protein segments and the nuclei."),
     ),
     "training": (
         Figure("training_*", ""),

@@ -111,10 +111,13 @@ def test_the_ratio_to_an_empty_yellow_channel_is_undefined():
     assert undefined(ten(image(green=channel(NUCLEUS), blue=channel(NUCLEUS)))) == {"protein_over_er"}
 
 
-@pytest.mark.parametrize("size", [64, 512])
+@pytest.mark.parametrize(
+    ("size", "segmentation"), [(64, "watershed"), (512, "watershed"), (64, "paper"), (64, "paper_code")]
+)
 @pytest.mark.parametrize("level", [0, 255])
-def test_black_and_saturated_images_raise_nothing(size, level):
-    values = measure(np.full((size, size, 4), level, np.uint8), "fast", COLUMNS["all"])
+def test_black_and_saturated_images_raise_nothing(size, segmentation, level):
+    image_HWK = np.full((size, size, 4), level, np.uint8)
+    values = measure(image_HWK, "fast", COLUMNS["all"], segmentation)
     named = dict(zip(COLUMNS["all"], values, strict=True))
     assert named["ssim_er"] == pytest.approx(1.0)
     expected = {
@@ -124,6 +127,25 @@ def test_black_and_saturated_images_raise_nothing(size, level):
     assert np.isnan(named["protein_over_er"]) == (level == 0)
     if level:
         assert named["protein_over_er"] == 1.0 and named["protein_area"] == 512 * 512
+
+
+def test_the_paper_s_eccentricity_is_the_inverse_of_ours_and_of_its_code_s():
+    image_HWK = image(green=channel(ellipse(60, 60, 36, 12)), blue=channel(ellipse(60, 60, 20, 20)))[
+        :128, :128
+    ]
+    function = {"eccentricity": TEN["eccentricity"]}
+    ours, text, code = (
+        measure(image_HWK, "fast", function, segmentation).item() for segmentation in biological.SEGMENTATIONS
+    )
+    assert (ours, code) == pytest.approx((1 / 3, 1 / 3), abs=0.06)  # its code traces pixels around it
+    assert text == pytest.approx(3, rel=0.1)
+
+
+def test_nuclear_protein_is_inside_in_all_segmentations():
+    image_HWK = image(green=channel(NUCLEUS), blue=channel(NUCLEUS))[160:352, 160:352]
+    function = {"nuclear_ratio": TEN["nuclear_ratio"]}
+    for segmentation in biological.SEGMENTATIONS:
+        assert measure(image_HWK, "fast", function, segmentation) > 10
 
 
 # other implementations

@@ -7,6 +7,7 @@ from lib.errors import UserError
 from lib.features import table as feature_table
 from lib.features.biological import TEN
 from lib.labels import CLASSES
+from lib.report import feature_figures
 from tests.conftest import call, write_kaggle
 
 
@@ -22,10 +23,10 @@ def test_it_writes_the_features_and_figures_once(tmp_path, capsys):
     options = prepared(tmp_path)
     capsys.readouterr()
     last_line = call("01_features", *options)
-    path = tmp_path / "data" / "cache" / "raw" / "features_32_fast_ten" / "features.csv"
+    path = tmp_path / "data" / "cache" / "raw" / "features_32_fast_watershed_ten" / "features.csv"
     assert str(path) in f"{capsys.readouterr().out}{last_line}" and path.exists()
     run = tmp_path / "outputs" / "smoke"
-    for name in ("features_by_class", "features_by_group"):
+    for name in ("features_by_class", "features_by_group", "protein_in_nuclei", "segments"):
         assert (run / "figures" / f"{name}.png").stat().st_size > 5000
     table = pd.read_csv(run / "evaluation" / "features.csv", index_col="class")
     assert list(table.columns) == list(TEN) and CLASSES[0] in table.index
@@ -34,6 +35,24 @@ def test_it_writes_the_features_and_figures_once(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "up to date" in out and str(path) in f"{out}{last_line}"
     assert path.stat().st_mtime_ns == written
+
+
+def test_the_segmentation_of_named_samples_is_drawn_from_features_that_are_up_to_date(tmp_path, monkeypatch):
+    options = prepared(tmp_path, "features.segmentation=paper")
+    drawn = []
+    for name in ("protein_in_nuclei", "segments"):
+        monkeypatch.setattr(feature_figures.segments, name, lambda *arguments: drawn.append(arguments))
+    call("01_features", *options)
+    assert len(drawn) == 2 and len(drawn[0][1]) == 4
+    assert (tmp_path / "data" / "cache" / "raw" / "features_32_fast_paper_ten" / "features.csv").exists()
+    call("01_features", *options)
+    assert len(drawn) == 2  # nothing to do
+    ids = pd.read_csv(tmp_path / "data" / "cache" / "raw" / "index.csv")["id"]
+    call("01_features", *options, "--show", ids.iloc[-1], ids.iloc[3])
+    assert [title.splitlines()[0] for title in drawn[-1][2]] == [ids.iloc[-1], ids.iloc[3]]
+    assert drawn[-1][1][0].segmentation == "paper"
+    with pytest.raises(UserError, match=r"--show 'nobody'.*train.csv"):
+        call("01_features", *options, "--show", "nobody")
 
 
 def test_a_network_with_features_needs_stage_01(tmp_path):
@@ -78,6 +97,6 @@ def test_a_dask_cluster_writes_the_same_arrays_and_features(tmp_path, monkeypatc
     for script in ("00_prepare", "01_features"):
         call(script, *options, tmp_path / "here")
     cache = "data/cache/smoke"
-    for name in ("train_64/00003.npy", "test_64/00002.npy", "features_64_fast_ten/features.csv"):
+    for name in ("train_64/00003.npy", "test_64/00002.npy", "features_64_fast_watershed_ten/features.csv"):
         here, there = ((tmp_path / side / cache / name).read_bytes() for side in ("here", "there"))
         assert here == there, name
