@@ -138,11 +138,19 @@ def print_paired_gains(
     reference : dict of str
         The predictor that a predictor's gain is computed against, where there is one.
     """
-    tables = {
-        name: [test_replicates(report, name, seed) for seed, report in enumerate(reports)] for name in names
-    }
-    columns = list(tables[names[0]][0])
-    print(f"\n{len(reports)} seeds: mean ± standard deviation; gain (95 % interval; lowest to highest seed)")
+    print_gains({name: replicates(reports, name) for name in names}, what, reference)
+
+
+def replicates(reports: list[RunReport], name: str) -> list[pd.DataFrame]:
+    """Return the scores of a predictor on the test samples for each seed (`test_replicates`)."""
+    return [test_replicates(report, name, seed) for seed, report in enumerate(reports)]
+
+
+def print_gains(tables: dict[str, list[pd.DataFrame]], what: str, reference: dict[str, str]) -> None:
+    """Print the table of `print_paired_gains` from the replicates of each row, which may be of any run."""
+    names, columns = list(tables), list(next(iter(tables.values()))[0])
+    seeds = len(tables[names[0]])
+    print(f"\n{seeds} seeds: mean ± standard deviation; gain (95 % interval; lowest to highest seed)")
     print(f"| {what} | gain over | " + " | ".join(f"{column} | gain" for column in columns) + " |")
     print("|---" * (2 + 2 * len(columns)) + "|")
     for name in names:

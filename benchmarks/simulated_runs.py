@@ -39,11 +39,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def parse_seeds(description: str) -> argparse.Namespace:
-    """Parse the options of a benchmark that compares predictors over several seeds."""
+def seeds_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of a benchmark that compares predictors over several seeds."""
     result = parser(description)
     result.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    return result.parse_args()
+    return result
+
+
+def parse_seeds(description: str) -> argparse.Namespace:
+    """Parse the options of a benchmark that compares predictors over several seeds."""
+    return seeds_parser(description).parse_args()
 
 
 def run_stages(

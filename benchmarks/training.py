@@ -1,13 +1,15 @@
 """Cost of the data pipeline: an epoch through it against the same number of steps on one resident batch.
 
 Both train with the same code; the resident batch is loaded once, and stays on the GPU if there is one. They
-alternate, so that a machine that becomes slower affects both.
+alternate, so that a machine that becomes slower affects both. The peak of the memory is that of the process,
+or what torch has allocated on the GPU.
 
 Run     python benchmarks/training.py                                                  (as the preset demo)
         python benchmarks/training.py --size 512 --architecture resnet34 --batch-size 8 --samples 48
 """
 
 import argparse
+import resource
 import statistics
 import sys
 import tempfile
@@ -83,8 +85,15 @@ def prepare(
     return state, loader, Batch(*(tensor.to(state.device) for tensor in next(iter(loader))))
 
 
+def peak_memory() -> float:
+    """Return the peak of the memory in GiB: of the GPU if there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # in KiB on Linux
+
+
 def main() -> None:
-    """Time both in turn and print rates and their ratio."""
+    """Time both in turn and print rates, their ratio and the memory."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,7 +122,8 @@ def main() -> None:
     print(
         f"{options.architecture}, {options.size} px, batches of {options.batch_size}, {state.device}: "
         f"an epoch takes {statistics.median(ratios):.3f} of the time of its steps on one resident batch "
-        f"(median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f})"
+        f"(median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f}); "
+        f"peak memory {peak_memory():.1f} GiB"
     )
 
 

@@ -204,10 +204,10 @@ class Training(Section):
     array_size: int = setting(
         0, "side of the arrays that images are read from, one of data.sizes; 0: training.size", low=0
     )
-    crop: tuple[int, ...] = setting(
+    crop: tuple[float, ...] = setting(
         (0,),
         "smallest and largest side of the random crops that it is trained on, in pixels of the array, for "
-        "example 448,640; one number: all of this side; 0: whole images",
+        "example 448,640, or as shares of its side, 0.6,1; one number: all of this side; 0: whole images",
         low=0,
     )
     epochs: int = setting(
@@ -327,6 +327,13 @@ class Training(Section):
         ("validation_loss", "macro_f1", "last"),
     )
     seed: int = seed_setting(0, "seed of initial weights, order of samples, augmentation and dropout")
+
+    @property
+    def crop_sides(self) -> tuple[int, int]:
+        """Smallest and largest side of the random crops, in pixels of the array; both 0: whole images."""
+        array = self.array_size or self.size
+        sides = [round(side * array if side <= 1 else side) for side in self.crop]
+        return sides[0], sides[-1]
 
     @property
     def augmented_views(self) -> dict[str, Any]:
@@ -724,12 +731,11 @@ def _check_loss(config: Config) -> None:
 
 
 def _check_crops(config: Config) -> None:
-    training, crop = config.training, ",".join(map(str, config.training.crop))
-    smallest, largest = training.crop[0], training.crop[-1]
+    training, (smallest, largest) = config.training, config.training.crop_sides
     if largest and (len(training.crop) > 2 or not 16 <= smallest <= largest <= config.array_size):
         raise UserError(
-            f"training.crop={crop}: expected the smallest and the largest side, from 16 to "
-            f"{config.array_size}, the side of the arrays; or 0 for whole images"
+            f"training.crop={format_value(training.crop)}: expected the smallest and the largest side, from "
+            f"16 to {config.array_size}, the side of the arrays, or as shares of it; or 0 for whole images"
         )
     if training.tta_crops and not (largest and training.tta):
         raise UserError(

@@ -19,16 +19,47 @@ from lib.config import (
 from lib.errors import UserError
 from lib.settings import nearest
 
+# why each of its settings is as it is: docs/strong.md
 STRONG = Config(
     name="strong",
-    purpose="Kaggle's images: a competition entry that trains on one GPU",
-    cost="45 GB of arrays; about 2 hours on a T4 (estimated)",
-    score="not measured yet: needs Kaggle's images",
+    purpose="Kaggle's images: a competition entry that trains on one GPU, in five folds",
+    cost="45 GB of arrays; about 17 hours on a T4, 3.5 with split.folds=1 (estimated)",
+    score="not measured yet: needs Kaggle's images; 0.49 to 0.53 on the leaderboard (estimated)",
     data=Data(sizes=(512,)),
-    split=Split(validation=0.1, holdout=0.1),
-    network=Network(architecture="resnet34", pretrained=True, dropout=0.5),
-    training=Training(size=512, epochs=24, batch_size=32, learning_rate=1e-3, cycle_epochs=24.0),
-    ensemble=Ensemble(members="all", method="weighted"),
+    split=Split(folds=5),
+    network=Network(architecture="densenet121", head="avgmax", pretrained=True),
+    training=Training(
+        size=512,
+        crop=(0.667, 1),
+        epochs=24,
+        batch_size=24,
+        learning_rate=5e-4,
+        schedule="one_cycle",
+        loss="focal_lovasz_log",
+        weight_decay=0.05,
+        clip_gradient=1.0,
+        ema_decay=0.999,
+        intensity=0.2,
+        tta=True,
+    ),
+)
+STRONG_FULL = replace(
+    STRONG,
+    name="strong_full",
+    purpose="Kaggle's full-size TIFF images: strong on arrays of 768 px, crops of 448 to 640 px",
+    cost="101 GB of arrays; about 20 hours on a T4 (estimated)",
+    score="not measured yet: needs Kaggle's images; 0.50 to 0.54 on the leaderboard (estimated)",
+    data=Data(sizes=(768,)),
+    training=replace(STRONG.training, array_size=768, crop=(448, 640), tta_crops=4),
+)
+STRONG_ENSEMBLE = replace(
+    STRONG,
+    name="strong_ensemble",
+    purpose="Kaggle's images: strong, and a ResNet34 trained in the same way; the mean of both",
+    cost="45 GB of arrays; about 24 hours on a T4 (estimated)",
+    score="not measured yet: needs Kaggle's images; 0.50 to 0.54 on the leaderboard (estimated)",
+    networks={"densenet121": (), "resnet34": ("network.architecture=resnet34",)},
+    ensemble=Ensemble(members="densenet121_tta,resnet34_tta"),
 )
 DEMO = Config(
     name="demo",
@@ -210,13 +241,54 @@ HIERARCHY = replace(
     networks={"baseline": ()},
     hierarchy_networks={},
 )
+# one step of the recipe after another: each network has the settings of the one before, and one more
+IMAGENET = ("network.pretrained=true",)
+HEAD = (*IMAGENET, "network.head=avgmax")
+CROPS = (*HEAD, "training.crop=0.667,1")
+LOSS = (*CROPS, "training.loss=focal_lovasz_log")
+OPTIMIZER = (
+    *LOSS, "training.schedule=one_cycle", "training.learning_rate=2e-3", "training.weight_decay=0.05",
+    "training.clip_gradient=1",
+)  # fmt: skip
+EMA = (*OPTIMIZER, "training.ema_decay=0.999", "training.tta=true")
+LADDER = replace(
+    DEMO,
+    name="ladder",
+    purpose="simulated cells: what does each step from the first edition of strong to the present one gain?",
+    cost="45 minutes on 2 CPU cores; the benchmark, with folds and three seeds, 2.5 hours (estimated)",
+    score="none: it compares methods",
+    simulation=STUDY_CELLS,
+    split=Split(validation=0.2),
+    network=Network(architecture="tf_efficientnet_lite0", dropout=0.5),
+    training=Training(size=128, epochs=6, batch_size=32, learning_rate=1e-3, cycle_epochs=6.0),
+    hierarchy=Hierarchy(),
+    ensemble=Ensemble(members="ema_tta,second_network_tta"),
+    networks={
+        "first_edition": (),
+        "imagenet": IMAGENET,
+        "head": HEAD,
+        "crops": CROPS,
+        "loss": LOSS,
+        "optimizer": OPTIMIZER,
+        "ema": EMA,
+        # its ImageNet weights are in no package; random ones need more epochs
+        "second_network": (
+            *EMA, "network.architecture=resnet18", "network.pretrained=false", "training.epochs=16",
+            "training.learning_rate=1e-3",
+        ),
+    },
+    hierarchy_networks={},
+)  # fmt: skip
 ALL = (
     DEMO,
     SMOKE,
     FUSION,
     FOURTH_CHANNEL,
     HIERARCHY,
+    LADDER,
     STRONG,
+    STRONG_FULL,
+    STRONG_ENSEMBLE,
     LIU,
     HOOGENBOOM,
     WINNER_2018,
@@ -252,8 +324,8 @@ def describe() -> str:
     lines = ["presets:"]
     for preset in PRESETS.values():
         lines += [
-            f"  {preset.name:<12}{preset.purpose}",
-            f"  {'':<12}cost:  {preset.cost}",
-            f"  {'':<12}score: {preset.score}",
+            f"  {preset.name:<17}{preset.purpose}",
+            f"  {'':<17}cost:  {preset.cost}",
+            f"  {'':<17}score: {preset.score}",
         ]
     return "\n".join(lines)

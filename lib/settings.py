@@ -55,7 +55,7 @@ class Section:
             value, path = getattr(self, item.name), f"{type(self).__name__.lower()}.{item.name}"
             if not _has_type(value, item.type):
                 is_tuple = isinstance(item.type, types.GenericAlias)
-                expected = "a tuple of whole numbers" if is_tuple else type_name(item.type)
+                expected = f"a tuple of {_members(item.type)}" if is_tuple else type_name(item.type)
                 raise UserError(f"{path}={value!r}: expected {expected}")
             check_value(path, value, item)
 
@@ -103,14 +103,18 @@ def convert(text: str, kind: Any) -> Any:
 
 def format_value(value: Any) -> str:
     """Format a value as `convert` reads it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
 
 
 def type_name(kind: Any) -> str:
     """Describe in words what `convert` takes for a type."""
     if isinstance(kind, types.GenericAlias):
-        return "whole numbers separated by commas"
+        return f"{_members(kind)} separated by commas"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+
+
+def _members(kind: Any) -> str:
+    return "whole numbers" if typing.get_args(kind)[0] is int else "numbers"
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:

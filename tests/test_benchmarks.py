@@ -6,7 +6,24 @@ import sys
 import pytest
 import torch
 
+from lib import presets
 from tests.conftest import ROOT
+
+
+def test_the_ladder_shows_every_network_of_its_preset(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    ladder = importlib.import_module("ladder")
+    preset = presets.PRESETS["ladder"]
+    shown = {predictor.removesuffix("_tta") for _, predictor, _ in ladder.STEPS.values()}
+    assert shown == {*preset.networks, "ensemble"} - {"second_network"}
+    for step, (kind, _, over) in ladder.STEPS.items():
+        assert over is None or list(ladder.STEPS).index(over) < list(ladder.STEPS).index(step)
+        assert kind == (ladder.FOLDED if step == "folds" else ladder.SINGLE)
+    for size in (128, 256):
+        chosen = presets.load("ladder", [*ladder.settings(2, size), *ladder.FOLDS])
+        assert chosen.split.folds == 5 and chosen.training.seed == 2
+        assert chosen.simulation.size == chosen.training.size == size
+        assert (chosen.simulation.name == "study_2") == (size == 128)  # the other studies' samples
 
 
 @pytest.fixture

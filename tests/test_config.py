@@ -119,6 +119,11 @@ CONTRADICTIONS = {
         ["training.crop=48,32"],
         "training.crop=48,32: expected the smallest and the largest side, from 16 to 64",
     ),
+    "crop of a small share": (
+        dict(training=Training(size=64, crop=(0.2, 1))),
+        ["training.crop=0.2,1"],
+        "training.crop=0.2,1: expected the smallest and the largest side, from 16 to 64",
+    ),
     "three crops": (
         dict(training=Training(size=64, crop=(32, 48, 64))),
         ["training.crop=32,48,64"],
@@ -198,6 +203,20 @@ def test_contradictions_are_rejected_in_python_as_by_set(name):
 )
 def test_settings_that_agree_are_accepted(sections):
     make(**sections)
+
+
+def test_crops_are_in_pixels_or_shares_of_the_array():
+    for crop, expected in (
+        ((0,), (0, 0)),
+        ((24,), (24, 24)),
+        ((16, 48.0), (16, 48)),
+        ((0.667, 1), (43, 64)),
+        ((0.5,), (32, 32)),
+    ):
+        assert Training(size=64, crop=crop).crop_sides == expected
+        assert Training(size=16, array_size=64, crop=crop).crop_sides == expected
+    row = config.list_settings(make(training=Training(size=64, crop=(16, 48))))
+    assert next(one.value for one in row if one.name == "training.crop") == "16,48"
 
 
 def test_a_preset_uses_features_if_any_of_its_models_does():

@@ -24,6 +24,7 @@ from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES
 from lib.learning import models
+from lib.learning.train_state import TrainState
 from lib.report.run_report import RunReport
 from tests.conftest import (
     REAL,
@@ -411,6 +412,51 @@ def test_an_interrupted_training_resumes(tmp_path):
     assert done.returncode == 0, done.stderr
     (resumed,) = re.findall(r"resum\w+ after epoch (\d+)", done.stdout)
     assert 1 <= int(resumed) < 20
+
+
+def test_folds_resume_in_a_new_session_from_the_copied_run_alone(tmp_path, monkeypatch, capsys):
+    """As in a notebook whose disk is emptied: the arrays are built again, only outputs/<run> is copied."""
+    settings = (
+        "split.folds=2",
+        "training.epochs=3",
+        "training.batch_size=8",
+        "training.precision=float32",  # in bfloat16, oneDNN's gradients are undefined in maps of one pixel
+        "training.ema_decay=0.9",
+        "training.tta=true",
+    )
+    options, whole = prepared(tmp_path / "whole", *settings), tmp_path / "whole"
+    command = [*options, "--network", "baseline"]
+    call("02_train_cnn", *command)
+    first = tmp_path / "first"
+    shutil.copytree(whole / "raw", first / "raw", copy_function=shutil.copy2)
+    options[3], options[5] = first / "raw", first
+    call("00_prepare", *options)
+    train_batch, steps = TrainState.train_batch, []
+
+    def killed(self, batch, rate):
+        steps.append(rate)
+        if len(steps) == 10:  # of two per epoch: the second one of the second fold's second epoch
+            raise ZeroDivisionError  # nothing is saved, as after a kill
+        return train_batch(self, batch, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(TrainState, "train_batch", killed)
+        call("02_train_cnn", *options, "--network", "baseline")
+    second = tmp_path / "second"
+    shutil.copytree(first / "outputs", second / "outputs")
+    shutil.copytree(whole / "raw", second / "raw")  # with new times
+    shutil.rmtree(first)
+    options[3], options[5] = second / "raw", second
+    call("00_prepare", *options)
+    capsys.readouterr()
+    call("02_train_cnn", *options, "--network", "baseline")
+    out = capsys.readouterr().out
+    assert "baseline fold_0 and its predictions are up to date" in out and "resuming after epoch 1" in out
+    for kind in ("weights.safetensors", "*.npz"):
+        made = {path.relative_to(whole): path.read_bytes() for path in (whole / "outputs").rglob(kind)}
+        assert len(made) > 1 and made == {
+            path.relative_to(second): path.read_bytes() for path in (second / "outputs").rglob(kind)
+        }
 
 
 @pytest.mark.slow

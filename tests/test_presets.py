@@ -1,14 +1,20 @@
 """The presets are valid, and those of the two papers state what the papers do."""
 
 import dataclasses
+import re
+from itertools import pairwise
 
 import pytest
+import timm
 
 from lib import presets
 from lib.config import Config
 from lib.errors import UserError
 from lib.presets import PRESETS
 from lib.report import liu_tables
+from tests.conftest import ROOT
+
+TRAINING_PAGE = ROOT / "docs" / "training_and_resuming.md"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -63,6 +69,55 @@ def test_a_hierarchy_needs_networks():
     with pytest.raises(UserError, match=r"hierarchy.train=all needs networks, not network.kind=trees"):
         presets.load("smoke", ["network.kind=trees", "network.features=ten"])
     presets.load("smoke", ["network.kind=trees", "network.features=ten", "hierarchy.train=none"])
+
+
+def test_each_step_of_the_ladder_adds_to_the_one_before_and_they_lead_to_strong():
+    ladder, strong = PRESETS["ladder"], PRESETS["strong"]
+    *steps, second = ladder.networks
+    for before, after in pairwise(steps):
+        assert set(ladder.networks[before]) < set(ladder.networks[after]), after
+    first, last, other = (ladder.for_network(name) for name in (steps[0], steps[-1], second))
+    assert not first.network.pretrained and last.network.pretrained
+    for name in ("crop", "loss", "schedule", "weight_decay", "clip_gradient", "ema_decay", "tta"):
+        goal = getattr(strong.training, name)
+        assert getattr(last.training, name) == goal != getattr(first.training, name), name
+    assert last.network.head == strong.network.head != first.network.head
+    assert other.network.architecture == "resnet18" and other.network.head == last.network.head
+    assert ladder.ensemble.members == f"{steps[-1]}_tta,{second}_tta" and ladder.ensemble.method == "mean"
+    # first edition: dropout before the last layer; avgmax has its own
+    assert first.network.dropout == 0.5
+
+
+def test_strong_has_folds_and_runs_at_any_size():
+    strong = PRESETS["strong"]
+    assert (strong.split.folds, strong.split.holdout, strong.split.by) == (5, 0.0, "group")
+    for size in (256, 384, 1024):  # as the README has it
+        small = presets.load("strong", [f"data.sizes={size}", f"training.size={size}"])
+        assert small.training.crop_sides == (round(0.667 * size), size)
+    assert presets.load("strong", ["split.folds=1"]).split.validation > 0
+    # no weights under a licence that forbids what a competitor may do
+    for name in ("strong", "strong_full", "strong_ensemble"):
+        for network in PRESETS[name].networks:
+            architecture = PRESETS[name].for_network(network).network.architecture
+            assert timm.get_pretrained_cfg(architecture).license in ("apache-2.0", "bsd-3-clause", "mit")
+
+
+def test_strong_full_cuts_its_crops_from_larger_arrays():
+    full, strong = PRESETS["strong_full"], PRESETS["strong"]
+    assert full.data.sizes == (768,) and full.array_size == 768 and full.training.crop_sides == (448, 640)
+    changed = {"array_size": 0, "crop": strong.training.crop, "tta_crops": 0}
+    assert dataclasses.replace(full.training, **changed) == strong.training
+    (larger,) = re.findall(r"--preset strong_full --run \w+ --set ([^\n]*)", TRAINING_PAGE.read_text())
+    larger = presets.load("strong_full", larger.split())
+    assert (larger.array_size, larger.training.size, larger.network.stem_pool) == (1536, 1024, True)
+    assert larger.training.batch_size * larger.training.accumulate == strong.training.batch_size
+
+
+def test_strong_ensemble_is_the_mean_of_two_networks():
+    chosen = PRESETS["strong_ensemble"]
+    assert chosen.ensemble.members == ",".join(f"{name}_tta" for name in chosen.networks)
+    assert [chosen.for_network(name).network.architecture for name in chosen.networks] == [*chosen.networks]
+    assert chosen.for_network("densenet121").training == PRESETS["strong"].training
 
 
 def test_hoogenbooms_choices_are_his_preset():

@@ -65,6 +65,7 @@ class Toy(Section):
     word: str = setting("sine", "", ("sine", "cosine"))
     path: str = setting("", "")
     sides: tuple[int, ...] = setting((8,), "", low=4)
+    shares: tuple[float, ...] = setting((0.5,), "", low=0)
 
 
 def build(path: str, value: Any) -> Section:
@@ -96,6 +97,7 @@ def build(path: str, value: Any) -> Section:
         ("sides", [8], "a tuple of whole numbers"),
         ("sides", (8, 9.0), "a tuple of whole numbers"),
         ("sides", (8, True), "a tuple of whole numbers"),
+        ("shares", (0.5, "1"), "a tuple of numbers"),
         ("sides", (8, 3), "at least 4"),
         ("sides", (), "at least one value"),
     ],
@@ -109,8 +111,8 @@ def test_a_wrong_value_is_rejected_on_construction(field, value, expected):
 
 
 def test_right_values_are_accepted():
-    toy = Toy(count=9, rate=0, flag=True, word="cosine", path="weights.pt", sides=(4, 1000))
-    assert dataclasses.astuple(toy) == (9, 0, True, "cosine", "weights.pt", (4, 1000))
+    toy = Toy(count=9, rate=0, flag=True, word="cosine", path="weights.pt", sides=(4, 1000), shares=(0, 0.5))
+    assert dataclasses.astuple(toy) == (9, 0, True, "cosine", "weights.pt", (4, 1000), (0, 0.5))
     with pytest.raises(dataclasses.FrozenInstanceError):
         toy.count = 2
     with pytest.raises(UserError):
@@ -122,6 +124,7 @@ def test_right_values_are_accepted():
     [
         ("7", int, 7), ("1e-3", float, 0.001), ("TRUE", bool, True), ("false", bool, False),
         ("resnet18", str, "resnet18"), ("64,32", tuple[int, ...], (64, 32)), ("64", tuple[int, ...], (64,)),
+        ("448,0.667", tuple[float, ...], (448.0, 0.667)),
     ],
 )  # fmt: skip
 def test_values_are_read_from_text_and_written_back(text, kind, value):
@@ -148,7 +151,7 @@ def wrong_types(path: str) -> list[Any]:
     """Return values of other types than the setting's."""
     kind = ALL[path].type
     values = {int: [2.0, True, "2", None], float: ["2", True, None], bool: [1, "true", None], str: [3, None]}
-    return values.get(kind) or [[64], 64, (64.0,), "64"]
+    return values.get(kind) or [[64], 64, (64.0,) if kind == tuple[int, ...] else ("64",), "64"]
 
 
 @pytest.mark.parametrize("path", ALL)

@@ -71,8 +71,8 @@ class Augmentation:
 def _input_steps(settings: Training) -> list[A.BasicTransform]:
     """Return what makes the network's input of an array's image: a crop or nothing, and resizing."""
     side, resized = settings.size, {"interpolation": cv2.INTER_LINEAR, "area_for_downscale": "image"}
-    if settings.crop[-1]:
-        crops = (settings.crop[0], settings.crop[-1])
+    if settings.crop_sides[-1]:
+        crops = settings.crop_sides
         return [A.RandomSizedCrop(min_max_height=crops, size=(side, side), p=1.0, **resized)]
     if settings.array_size not in (0, side):
         return [A.Resize(side, side, p=1.0, interpolation=cv2.INTER_AREA)]

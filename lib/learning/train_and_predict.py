@@ -135,7 +135,7 @@ def describe(task: Task, features: list[str]) -> NetworkSpec:
         activation=losses.activation(training.loss),
         precision=training.precision,
         tta_crops=training.tta_crops,
-        tta_side=round(np.mean(training.crop)) if training.tta_crops else 0,
+        tta_side=round(np.mean(training.crop_sides)) if training.tta_crops else 0,
         tta_combine=training.tta_combine,
         dropout=network.dropout,
         head=network.head,

@@ -96,6 +96,8 @@ def test_crops_are_squares_of_random_side_and_position_resized_to_the_input():
     assert 47 < min(sides) < 55 and 145 < max(sides) < 153 and np.mean(sides) == pytest.approx(100, abs=5)
     assert np.mean(corners, axis=0) == pytest.approx([0.5, 0.5], abs=0.07)
     assert np.min(corners) < 0.05 and np.max(corners) > 0.95
+    shares = augmentation(crop=(0.25, 0.75), array_size=200)
+    assert np.array_equal(shares(image_HWK, 0, 3), crops(image_HWK, 0, 3))
     fixed = augmentation(crop=(64,), array_size=200)
     assert {round(np.ptp(fixed(image_HWK, 0, row)[..., 0]) / 2) for row in range(5)} == {31}
 
