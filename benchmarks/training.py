@@ -2,7 +2,8 @@
 
 Both train with the same code; the resident batch is loaded once, and stays on the GPU if there is one. They
 alternate, so that a machine that becomes slower affects both. The peak of the memory is that of the process,
-or what torch has allocated on the GPU.
+or what torch has allocated on the GPU. On a busy CPU, the rate per second of processor time is that of one
+core (OMP_NUM_THREADS=1).
 
 Run     python benchmarks/training.py                                                  (as the preset demo)
         python benchmarks/training.py --size 512 --architecture resnet34 --batch-size 8 --samples 48
@@ -115,9 +116,15 @@ def main() -> None:
         ratios = []
         for turn in range(options.rounds + 1):  # the first warms up
             loader.batch_sampler.epoch = turn
-            seconds = [seconds_of_epoch(state, loader), seconds_of_epoch(state, [resident] * len(loader))]
+            seconds = [seconds_of_epoch(state, loader)]
+            processor = time.process_time()
+            seconds.append(seconds_of_epoch(state, [resident] * len(loader)))
+            seconds.append(time.process_time() - processor)
             rates = [len(loader) * options.batch_size / one for one in seconds]
-            print(f"round {turn}: images per second: {rates[0]:.1f} pipeline, {rates[1]:.1f} resident batch")
+            print(
+                f"round {turn}: images per second: {rates[0]:.2f} pipeline, {rates[1]:.2f} resident batch, "
+                f"{rates[2]:.2f} per second of processor time"
+            )
             ratios += [seconds[0] / seconds[1]] * (turn > 0)
     print(
         f"{options.architecture}, {options.size} px, batches of {options.batch_size}, {state.device}: "
