@@ -18,7 +18,9 @@ STAGES = ("00_prepare", "02_train_cnn --network baseline", "04_threshold")
 SETTINGS = (
     "simulation.name=realistic", "simulation.train_samples=6000", "simulation.test_samples=2000",
     "simulation.size=256", "simulation.visibility=1", "data.sizes=64,128,192", "split.validation=0.1",
-    "network.architecture=resnet18", "training.epochs=16", "training.cycle_epochs=16",
+    "baseline:network.architecture=resnet18", "baseline:network.pretrained=false",
+    "baseline:training.epochs=16", "baseline:training.schedule=cyclical", "baseline:training.cycle_epochs=16",
+    "baseline:training.learning_rate=1e-3",
     "threshold.method=f1",
 )  # fmt: skip
 # (share of the samples in the holdout, which are not trained on; side of the images in pixels)

@@ -69,18 +69,20 @@ DEMO = Config(
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
-    network=Network(architecture="resnet18"),
-    training=Training(size=128, epochs=16, batch_size=32, learning_rate=1e-3, cycle_epochs=16.0),
+    network=Network(architecture="tf_efficientnet_lite0", pretrained=True),
+    training=Training(size=128, epochs=8, batch_size=32, learning_rate=2e-3, schedule="one_cycle"),
     hierarchy=Hierarchy(train="stages"),
     ensemble=Ensemble(members="all", method="weighted"),
     networks={
         "baseline": (),
+        "resnet18": (
+            "network.architecture=resnet18",
+            "network.pretrained=false",
+            "training.learning_rate=1e-3",
+        ),
         "features_alone": ("network.features=ten", "network.kind=trees"),
     },
-    hierarchy_networks={
-        "stage_1": ("training.epochs=8", "training.cycle_epochs=8"),
-        "stage_2": ("training.epochs=5", "training.cycle_epochs=5"),
-    },
+    hierarchy_networks={"stage_1": ("training.epochs=4",), "stage_2": ("training.epochs=3",)},
 )
 SMOKE = replace(
     DEMO,
@@ -93,6 +95,7 @@ SMOKE = replace(
     network=Network(architecture="resnet10t"),
     training=Training(size=64, epochs=2, batch_size=16, learning_rate=1e-3, cycle_epochs=2.0),
     hierarchy=Hierarchy(train="all"),
+    networks={"baseline": (), "features_alone": DEMO.networks["features_alone"]},
     hierarchy_networks={},
 )
 STANDARDISED = (
