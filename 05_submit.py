@@ -34,8 +34,7 @@ def main(argv: list[str] | None = None) -> str:
         report = RunReport.of(run, RunData.read(run))
         predictor = predictor_scores.select_predictor(run.folder, run.options.predictor)
         decision_NC = report.submit(predictor)
-        labels = decision_NC.sum() / len(decision_NC)
-        info(f"{len(decision_NC):,} rows, {labels:.2f} labels per row, by {predictor}")
+        info(f"{len(decision_NC):,} rows, {decision_NC.sum(1).mean():.2f} labels per row, by {predictor}")
         scores, known = {}, known_labels.score(run, report.data.ids("test"), decision_NC)
         if run.solution.exists():
             scores = submission.score(report.data.ids("test"), decision_NC, run.solution)

@@ -16,9 +16,9 @@ def parse(text):
 
 
 def test_an_override_is_read_with_and_without_a_target():
-    plain, targeted = parse("training.epochs=3"), parse("deep:network.weights_file=C:/a=b.pt")
+    plain, targeted = parse("training.epochs=3"), parse("deep:network.start=C:/a=b.pt")
     assert (plain.target, plain.path, plain.value) == ("", "training.epochs", 3)
-    assert (targeted.target, targeted.section, targeted.field) == ("deep", "network", "weights_file")
+    assert (targeted.target, targeted.section, targeted.field) == ("deep", "network", "start")
     assert targeted.value == "C:/a=b.pt" and str(targeted.error("no")) == f"--set {targeted.text}: no"
     for text in (":training.epochs=3", "deep:epochs=3", "deep:training.epochs"):
         with pytest.raises(UserError, match=r"expected section\.field=value"):

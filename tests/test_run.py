@@ -154,7 +154,7 @@ def test_everything_of_a_run_lies_in_its_folder_or_in_the_cache(tmp_path):
         one.index: cache / "index.csv",
         one.bad_images: cache / "bad_images.csv",
         one.array("test", 64): cache / "test_64",
-        one.features: cache / "features_64_fast_all" / "features.csv",
+        one.features: cache / "features_64_fast_watershed_all" / "features.csv",
     }
     assert all(ours == expected for ours, expected in paths.items())
 
@@ -184,8 +184,8 @@ def test_a_network_has_its_own_settings(tmp_path):
     assert one.for_network("features_alone").config.network.kind == "trees"
     assert one.config.network.kind == "network" and one.for_network("baseline").folder == one.folder
     demo = cli.start(parser("Stage 99: test. \n"), ["--preset", "demo", "--work", str(tmp_path)])
-    assert demo.for_hierarchy_network("stage_2").config.training.epochs == 5
-    assert demo.config.training.epochs == 16
+    assert demo.for_hierarchy_network("stage_2").config.training.epochs == 3
+    assert demo.config.training.epochs == 8
 
 
 def test_a_run_continues_with_what_it_was_started_with(tmp_path):

@@ -34,6 +34,7 @@ HANDLED_IN = {
     "network.normalisation": ["learning/models"],
     "network.fourth_channel": ["learning/backbones"],
     "network.features": ["config", "features/table"],
+    "network.fusion": ["learning/models"],
     "network.feature_scaling": ["learning/fusion"],
     "network.feature_weights": ["learning/fusion"],
     "training.schedule": ["learning/schedules"],

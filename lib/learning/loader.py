@@ -152,6 +152,7 @@ def make_loader(
     dataset = SampleDataset(source, augmentation, mix)
     prefetch = PREFETCH
     if workers:
+        use_one_thread()  # before the fork: a process that inherits OpenCV's locks may wait for them for ever
         sample = sum(np.asarray(part).nbytes for part in dataset[0, 0])
         workers, prefetch = fit_shared_memory(workers, sample * -(-batch_size // WORLD))
     return DataLoader(

@@ -65,6 +65,9 @@ class Smooth(nn.Module):
     def forward(self, images_BKHW):
         return nn.functional.gelu(self.convolution(images_BKHW)).mean(dim=(2, 3))
 
+    def get_classifier(self):
+        return self.convolution
+
 
 def check_sum(model, size, steps, features_BF=NO_FEATURES):
     image_BHWK, outputs = images(size=size), [2, 0]

@@ -2,6 +2,7 @@ import os
 import signal
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +90,19 @@ def test_a_batch_that_cannot_be_sent_is_an_error_here(array, monkeypatch):
     with pytest.raises(RuntimeError, match="unable to allocate shared memory") as error:
         list(batches)
     assert "--shm-size" in machine.explain(error.value)
+
+
+def test_opencvs_threads_end_before_processes_are_forked(array):
+    """A forked process that reduced their number itself would now and then wait for them for ever."""
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        make_loader(SampleSource(array, IDS), np.arange(20), 6, workers=0)
+        assert cv2.getNumThreads() == 3
+        make_loader(SampleSource(array, IDS), np.arange(20), 6, workers=2)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
 
 
 class Killed:

@@ -77,7 +77,7 @@ def file(published, tmp_path_factory):
 
 def start_from(path, outputs=28, classes=None, **changes):
     settings = Network(**SETTINGS | {"start": str(path)} | changes)
-    spec = describe(settings, outputs)
+    spec = describe(settings, outputs, size=96)
     names = list(CLASSES) if outputs == 28 else spec.outputs
     object.__setattr__(spec, "outputs", names)
     return models.build(spec, settings, **STATISTICS)
