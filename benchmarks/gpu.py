@@ -118,8 +118,9 @@ def open_array(folder: Path) -> TrainingData:
 def configure(scale: Scale, network: str, precision: str, *more: str) -> Config:
     """Return the settings of one measurement."""
     chosen = [
-        f"data.sizes={scale.size}", f"training.size={scale.size}", f"network.architecture={network}",
-        f"training.batch_size={scale.batch_size}", f"training.precision={precision}", *more,
+        f"data.sizes={scale.size}", f"training.size={scale.size}", f"all:network.architecture={network}",
+        "network.pretrained=false", f"training.batch_size={scale.batch_size}",
+        f"training.precision={precision}", *more,
     ]  # fmt: skip
     return presets.load("demo", chosen)
 
@@ -174,7 +175,7 @@ def train_small(folder: Path, array: Path, scale: Scale, precision: str, workers
     console.quiet = True
     training = open_array(array)
     more = (
-        "training.epochs=6",
+        "all:training.epochs=6",
         "training.checkpoint_steps=1",
         "training.ema_decay=0.9",
         "network.dropout=0.5",

@@ -107,7 +107,8 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [
         f"data.sizes={options.size}", f"training.size={options.size}",
-        f"training.batch_size={options.batch_size}", f"network.architecture={options.architecture}",
+        f"training.batch_size={options.batch_size}", "network.pretrained=false",
+        f"all:network.architecture={options.architecture}",
     ]  # fmt: skip
     config = presets.load("demo", chosen)
     with tempfile.TemporaryDirectory() as folder:
