@@ -19,11 +19,11 @@ from lib.config import (
 from lib.errors import UserError
 from lib.settings import nearest
 
-# why each of its settings is as it is: docs/strong.md
+# why each of its settings is as it is: docs/training_and_resuming.md, the recipe of `strong`
 STRONG = Config(
     name="strong",
     purpose="Kaggle's images: a competition entry that trains on one GPU, in five folds",
-    cost="45 GB of arrays; about 17 hours on a T4, 3.5 with split.folds=1 (estimated)",
+    cost="45 GB of arrays; about 16 hours on a T4, 4 with split.folds=1 (estimated)",
     score="not measured yet: needs Kaggle's images; 0.49 to 0.53 on the leaderboard (estimated)",
     data=Data(sizes=(512,)),
     split=Split(folds=5),

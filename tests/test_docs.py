@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from lib import location_groups, presets
-from lib.config import HIERARCHY_NETWORKS, SECTIONS
+from lib.config import HIERARCHY_NETWORKS, SECTIONS, list_settings
 from lib.evaluation import predictions
 from lib.labels import CLASSES, LOCATION_GROUPS, parse_target, target_matrix
 from tests.conftest import ROOT, STAGES, blank_figures, call, call_in_process, copy_run
@@ -127,6 +127,17 @@ def test_the_table_of_presets_is_that_of_the_code():
     rows = [f"| `{p.name}` | {p.purpose} | {p.cost} | {p.score} |" for p in presets.PRESETS.values()]
     table = "\n".join(rows)
     assert table in TEXT, f"docs/presets_and_settings.md: expected\n{table}"
+
+
+def test_the_recipe_states_the_settings_of_strong():
+    page = PAGES[ROOT / "docs" / "training_and_resuming.md"]
+    (recipe,) = re.findall(r"^\| step \| setting .*\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
+    stated = dict(re.findall(r"`(\w+\.\w+)=([^`]+)`", recipe))
+    strong = {row.name: row.value.lower() for row in list_settings(presets.PRESETS["strong"])}
+    assert len(stated) > 12 and stated == {name: strong[name] for name in stated}
+    # whatever else differs from the defaults says nothing about the recipe
+    differing = {row.name for row in list_settings(presets.PRESETS["strong"]) if not row.is_default}
+    assert differing <= set(stated)
 
 
 def texts() -> list[str]:
