@@ -528,6 +528,14 @@ class Config:
         names = dict.fromkeys([*self.networks, *HIERARCHY_NETWORKS], OF_NETWORKS)
         return {ALL: (*OF_NETWORKS, MAIN_HIERARCHY)} | names | dict.fromkeys(self.hierarchies, ("hierarchy",))
 
+    def for_all_targets(self) -> dict[str, "Config"]:
+        """Return the settings of each network, kind of network and further hierarchy of the run, by name."""
+        result = {name: self.for_network(name) for name in self.networks}
+        if self.hierarchy.train != "none":
+            result |= {kind: self.for_hierarchy_network(kind) for kind in HIERARCHY_NETWORKS}
+            result |= {name: self.for_hierarchy(name) for name in self.hierarchies}
+        return result
+
     @property
     def is_network(self) -> bool:
         """Whether a network is trained, as opposed to trees on the features alone."""
@@ -789,11 +797,7 @@ def describe_settings(config: Config) -> str:
     rows = list_settings(config)
     lines = [f"{row.name + '=' + row.value:<40}{row.meaning}" for row in rows]
     lines.append("\nsettings of networks and further hierarchies (--set TARGET:SECTION.FIELD=VALUE):")
-    targets = {name: config.for_network(name) for name in config.networks}
-    if config.hierarchy.train != "none":
-        targets |= {kind: config.for_hierarchy_network(kind) for kind in HIERARCHY_NETWORKS}
-        targets |= {name: config.for_hierarchy(name) for name in config.hierarchies}
-    for name, own in targets.items():
+    for name, own in config.for_all_targets().items():
         differing = [f"{row.name}={row.value}" for row in list_settings(own) if row not in rows]
         lines.append(f"{name:<24}{' '.join(differing) or 'as above'}")
     return "\n".join(lines)

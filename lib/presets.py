@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from lib.config import (
-    HIERARCHY_NETWORKS,
     Config,
     Data,
     Ensemble,
@@ -312,13 +311,7 @@ def load(preset: str, overrides: list[str]) -> Config:
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}{nearest(preset, PRESETS)}; there are {' '.join(PRESETS)}")
     config = override(replace(PRESETS[preset], overrides=tuple(overrides)), ())
-    for name in config.networks:
-        config.for_network(name)
-    if config.hierarchy.train != "none":
-        for kind in HIERARCHY_NETWORKS:
-            config.for_hierarchy_network(kind)
-        for name in config.hierarchies:
-            config.for_hierarchy(name)
+    config.for_all_targets()  # each is validated on construction
     return config
 
 

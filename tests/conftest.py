@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -26,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # real labels and images, where somebody has put them; tests that need them are skipped elsewhere
 REAL = Path(os.environ.get("HPA_REAL", ROOT.parent / "shared" / "real"))
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files (folder named by HPA_REAL)")
+PAPERS = REAL.parent / "papers"  # their texts
+needs_papers = pytest.mark.skipif(not PAPERS.exists(), reason="no texts of the papers")
 CHANNELS = ("red", "green", "blue", "yellow")
 STAGES = ("00_prepare", "01_features", "02_train_cnn", "03_train_hier", "04_threshold", "05_submit")
 # makes a run on the folders of `write_kaggle` as small as possible
@@ -79,6 +83,25 @@ def raw(tmp_path: Path) -> Path:
 def call(script: str, *options: object) -> str | None:
     """Call a script's main in this process, without further processes; return its last line."""
     return importlib.import_module(script).main(["--workers", "1", *map(str, options)])
+
+
+def paper_table(paper: str) -> pd.DataFrame:
+    """Return the table of docs/papers.md in a paper's section: where, written, here, differs."""
+    page = (ROOT / "docs" / "papers.md").read_text()
+    lines = page.partition(f"## {paper}\n")[2].partition("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    return pd.DataFrame(rows[2:], columns=["where", "written", "here", "differs"])
+
+
+def missing_of_paper(paper: str, run: Path) -> list[str]:
+    """Return the files, networks and predictors that a paper's table names and a run lacks."""
+    here = " ".join(paper_table(paper)["here"])
+    files = re.findall(r"`((?:figures|evaluation)/\w+\.\w+)`", here)
+    assert len(files) > 5
+    names = re.findall(r"`((?:baseline|hierarchy|joint|stage|zero|copied|rgb)\w*)`", here)
+    found = {path.name for folder in ("networks", "predictions") for path in (run / folder).iterdir()}
+    known = found | {name.removesuffix("_hard") for name in found}  # hierarchies
+    return [name for name in names if name not in known] + [n for n in files if not (run / n).exists()]
 
 
 def run_script(script: str, *options: object) -> subprocess.CompletedProcess:

@@ -19,13 +19,29 @@ import pytest
 from lib import location_groups, presets
 from lib.config import HIERARCHY_NETWORKS, SECTIONS, list_settings
 from lib.evaluation import predictions
+from lib.features import biological
 from lib.labels import CLASSES, LOCATION_GROUPS, parse_target, target_matrix
-from tests.conftest import ROOT, STAGES, blank_figures, call, call_in_process, copy_run
+from lib.learning import lr_finder
+from lib.learning.augment import KINDS
+from lib.overrides import parse
+from lib.report import liu_tables, paper_tables
+from tests.conftest import (
+    PAPERS,
+    ROOT,
+    STAGES,
+    blank_figures,
+    call,
+    call_in_process,
+    copy_run,
+    needs_papers,
+    paper_table,
+)
 
 PAGES = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 README, EXTENDING = PAGES[ROOT / "README.md"], PAGES[ROOT / "docs" / "extending.md"]
 TEXT = "\n".join(text for text in PAGES.values() if text != EXTENDING)
 LARGEST_README = 9000  # bytes
+PRESETS_OF_PAPERS = {"Hoogenboom 2019": "hoogenboom", "Liu, Zhang, Zhou 2018": "liu"}  # by heading
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -115,9 +131,11 @@ def test_presets_and_settings_in_the_text_exist():
         assert "".join(name) in presets.PRESETS, name
     for settings in re.findall(r"`--set ([a-z][^`]+)`", TEXT):
         presets.load("demo", settings.split())
-    for setting in re.findall(r"`(\w+\.\w+=\w+)`", TEXT):
+    # that of the papers has the settings of their presets
+    elsewhere = TEXT.replace(PAGES[ROOT / "docs" / "papers.md"], "")
+    for setting in re.findall(r"`(\w+\.\w+=\w+)`", elsewhere):
         own = setting.split(".")[0] in ("network", "training")  # of networks, some of which have their own
-        presets.load("demo", ["features.columns=all", "all:" * own + setting])
+        presets.load("demo", ["features.columns=all", "hierarchy.train=none", "all:" * own + setting])
     for section, field in re.findall(r"`(\w+)\.(\w+)`", TEXT):
         if section in SECTIONS and field != "csv":
             assert hasattr(getattr(presets.PRESETS["demo"], section), field), f"{section}.{field}"
@@ -138,6 +156,72 @@ def test_the_recipe_states_the_settings_of_strong():
     # whatever else differs from the defaults says nothing about the recipe
     differing = {row.name for row in list_settings(presets.PRESETS["strong"]) if not row.is_default}
     assert differing <= set(stated)
+
+
+@pytest.mark.parametrize(("paper", "preset"), PRESETS_OF_PAPERS.items())
+def test_the_table_of_a_paper_has_every_setting_of_its_preset(paper, preset):
+    config = presets.PRESETS[preset]
+    settings = {"": config, **config.for_all_targets()}
+    stated: dict[str, dict] = {name: {} for name in settings}
+    for here in paper_table(paper)["here"]:
+        target = re.match(r"`(\w+)`: ", here)
+        name = target[1] if target and target[1] in settings else ""
+        for base in re.findall(r"\bas `(\w+)`", here):
+            stated[name] |= stated[base]
+        for text in re.findall(r"`(\w+\.\w+=[^`]+)`", here):
+            one = parse(text, f"{paper}: ", SECTIONS)
+            stated[name][one.path] = one.value
+    for name, own in settings.items():
+        for path, value in stated[name].items():
+            section, field = path.split(".")
+            assert getattr(getattr(own, section), field) == value, f"{paper}: {name} {path}"
+        differing = {
+            row.name
+            for row in list_settings(own)
+            if (row not in list_settings(config) if name else not row.is_default)
+        }
+        assert differing <= stated[name].keys(), f"{paper}: {name}"
+
+
+def test_the_tables_of_the_papers_have_the_values_of_the_code():
+    hoogenboom, liu = map(paper_table, PRESETS_OF_PAPERS)
+    averages = [f"{value:.4f}".replace(".", ",") for value in paper_tables.HOOGENBOOM.values()]
+    assert hoogenboom["written"].str.contains("precision {}, recall {}, F1 {}".format(*averages)).sum() == 1
+    rows = dict(zip(liu["here"].str.extract(r"`(\w+)`")[0], liu["written"], strict=True))
+    for row in liu_tables.PRINTED:
+        values = f"{row.train_loss:.4f}, {row.validation_loss:.4f}, {row.score:.3f}"
+        assert rows[row.predictor].endswith(values)
+    for row in liu_tables.SECTION_6_3[:2]:
+        assert rows[row.network].endswith(f"{row.score:.4f} in epoch {row.epoch}")
+    features = liu[liu["where"].str.contains(r"feature \d+$")]["here"].str.extract(r"`(\w+)`")[0]
+    assert features.tolist() == list(biological.TEN)
+    affine = KINDS["flips_affine"][1]
+    text = " ".join(liu.to_numpy().ravel())
+    for words in (
+        "scale {} to {} (aspect".format(*affine.scale["x"]),
+        f"translation {affine.translate_percent['x'][1]:.0%}".replace("%", " %"),
+        f"rotation {affine.rotate[1]:g}°, with probability {affine.p}",
+        "segments of {:,} to {:,} px".format(*biological.SEGMENT_AREA),
+        f"strength {biological.DENOISE_STRENGTH} and the windows of {biological.DENOISE_WINDOW} and 21 px",
+        f"above {biological.BACKGROUND:.0%}".replace("%", " %"),
+        "[{}] respectively".format(", ".join(f"{weight:g}" for weight in biological.WEIGHTS)),
+        f"100 steps from {lr_finder.LOWEST:g} to {lr_finder.HIGHEST:g}",
+    ):
+        assert words in text, words
+
+
+@needs_papers
+@pytest.mark.parametrize("paper", PRESETS_OF_PAPERS)
+def test_quotes_are_the_papers_words(paper):
+    file = PAPERS / f"{'_'.join(re.findall(r'[a-z0-9]+', paper.lower()))}.txt"
+
+    def words(text: str) -> str:
+        return " ".join(re.sub(r"-\n*", "", text).split())  # words are broken at the ends of lines
+
+    text = words(file.read_text())
+    quotes = re.findall(r'"([^"]+)"', " ".join(paper_table(paper)["written"]))
+    assert len(quotes) > 20
+    assert [quote for quote in quotes if words(quote) not in text] == []
 
 
 def texts() -> list[str]:

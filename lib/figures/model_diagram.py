@@ -12,7 +12,7 @@ from lib.labels import CHANNELS
 WIDTH, LINE = 10.2, 0.135  # of the diagram, and of a line of text, in inches
 COLUMNS = (0.75, 2.75, 4.7, 6.65, 8.95)  # centres: image, first network, group, second network, classes
 IMAGE = f"image\n{' '.join(CHANNELS)}"
-UNION = "classes, at least 0.5, of all accepted groups"
+UNION = "labels: all classes of at least 0.5 in the accepted groups"
 
 
 class Branch(NamedTuple):
@@ -25,7 +25,11 @@ class Branch(NamedTuple):
 
 
 def both_models(
-    path: Path, baseline: tuple[str, str, int], stage_1: str, branches: list[Branch], title: str
+    path: Path,
+    baseline: tuple[str, str, int],
+    hierarchy: tuple[str, str],
+    branches: list[Branch],
+    title: str,
 ) -> None:
     """Draw both models from left to right, from the image to the labels, one above the other.
 
@@ -33,10 +37,11 @@ def both_models(
     ----------
     baseline : tuple of (str, str, int)
         Name, architecture and number of classes of the network of all classes.
-    stage_1 : str
-        Architecture of the network for the groups.
+    hierarchy : tuple of (str, str)
+        Name, and architecture of the network for the groups.
     """
     name, architecture, classes = baseline
+    hierarchy_name, stage_1 = hierarchy
     heights = [LINE * max(len(branch.classes) + branch.other, 4) + 0.25 for branch in branches]
     total = sum(heights) + 1.75
     with canvas(path, size=(WIDTH, total + 0.35)) as (_, axes):
@@ -48,12 +53,13 @@ def both_models(
         axes.text(0.05, total - 0.15, f"{name}: one network", va="center", fontweight="bold", color=DARK)
         _box(axes, COLUMNS[0], top, IMAGE, GREY)
         _box(axes, COLUMNS[1], top, f"{architecture}\n{classes} outputs, sigmoid", BLUE)
-        _box(axes, COLUMNS[2], top, "classes,\nat least 0.5", GREY)
+        _box(axes, COLUMNS[2], top, "labels: classes\nof at least 0.5", GREY)
         _arrow(axes, (COLUMNS[0], top), (COLUMNS[1], top))
         _arrow(axes, (COLUMNS[1], top), (COLUMNS[2], top))
         place = total - 1.55
         header = {"va": "center", "color": DARK}
-        axes.text(0.05, place + 0.15, "hierarchy: a network for each group", fontweight="bold", **header)
+        text = f"{hierarchy_name}: a network for the groups, and one for each group"
+        axes.text(0.05, place + 0.15, text, fontweight="bold", **header)
         axes.text(WIDTH - 0.05, place + 0.15, UNION, fontsize=8, ha="right", **header)
         middle = place - sum(heights) / 2
         _box(axes, COLUMNS[0], middle, IMAGE, GREY)

@@ -35,16 +35,19 @@ SCORES = {
 MARKERS = ((BLUE, "o"), (RED, "D"), (ORANGE, "s"), (GREEN, "^"))
 ADVANTAGE = "prediction advantage (0: no better than guessing by frequency, 1: perfect)"
 SUPPORT = "in parentheses: samples with the class"
+PER_CLASS = "per-class thresholds"
 
 
-def class_f1(path: Path, scores: pd.DataFrame, title: str) -> None:
-    """Draw each class's F1 at a common threshold and at its own, the most frequent class at the top.
+def class_f1(path: Path, scores: pd.DataFrame, title: str, tuned_name: str = PER_CLASS) -> None:
+    """Draw each class's F1 at a common threshold and at a tuned one, the most frequent class at the top.
 
     Parameters
     ----------
     scores : DataFrame
         The per-class table of `lib.evaluation.predictor_scores.evaluate` for one subset: decision (fixed or
         tuned; others are ignored), class, support, f1.
+    tuned_name : str
+        Of the tuned thresholds in the legend; empty where none are tuned.
     """
     fixed, tuned = (scores[scores["decision"] == name].set_index("class") for name in ("fixed", "tuned"))
     order = fixed["support"].sort_values(kind="stable").index
@@ -54,7 +57,7 @@ def class_f1(path: Path, scores: pd.DataFrame, title: str) -> None:
         axes.hlines(rows, fixed["f1"], tuned["f1"], color=LIGHT, linewidth=2)
         for table, color, name in (
             (fixed, GREY, "common threshold"),
-            (tuned, ORANGE, "per-class thresholds"),
+            *[(tuned, ORANGE, tuned_name)] * bool(tuned_name),
         ):
             label = f"{name}, macro-F1 {table['f1'].mean():.3f}"
             axes.plot(table["f1"], rows, "o", color=color, markersize=5, label=label)
@@ -134,7 +137,9 @@ def class_advantages(path: Path, scores: pd.DataFrame, groups: LocationGroups, t
     _draw_markers(path, panels, ADVANTAGE, title)
 
 
-def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title: str) -> None:
+def predictors(
+    path: Path, table: pd.DataFrame, subset: str, fixed: float, title: str, tuned_name: str = PER_CLASS
+) -> None:
     """Draw the macro-F1 of every predictor, at a common threshold and as submitted, the best at the top.
 
     Parameters
@@ -146,7 +151,10 @@ def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title
         The subset to draw.
     fixed : float
         The common threshold.
+    tuned_name : str
+        As in `class_f1`.
     """
+    as_submitted = f"as submitted: {tuned_name or 'at least one label'}"
     chosen = table[table["subset"] == subset]
     scores = chosen.pivot(index="predictor", columns="decision", values="macro_f1")
     scores = scores.sort_values("submitted", kind="stable")
@@ -158,7 +166,7 @@ def predictors(path: Path, table: pd.DataFrame, subset: str, fixed: float, title
             rows - 0.22, interval["low"], interval["high"], color=ORANGE, linewidth=1, label="95 % CI"
         )
         axes.plot(scores["fixed"], rows, "o", color=GREY, label=f"threshold {fixed:g} for all classes")
-        axes.plot(scores["submitted"], rows, "o", color=ORANGE, label="as submitted: per-class thresholds")
+        axes.plot(scores["submitted"], rows, "o", color=ORANGE, label=as_submitted)
         for row, score in enumerate(scores["submitted"]):
             axes.annotate(f"{score:.3f}", (score, row), (7, 0), textcoords="offset points", va="center")
         axes.axvline(guess, color=GREY, linestyle=":")

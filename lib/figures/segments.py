@@ -55,7 +55,7 @@ def segments(path: Path, samples: list[PreparedSample], names: list[str], data: 
             _show(row[0], _picture(sample, "green"), f"{name}\nprotein")
             compactness, axis_ratio, area_ratio, distance = (TEN[name](sample) for name in list(TEN)[6:])
             caption = f"{len(protein.area_S):,} segments\n"
-            caption += f"mean compactness {compactness:.3g}, mean axis ratio {axis_ratio:.3g}"
+            caption += f"mean compactness {compactness:.3g} (disc: 1), axis ratio {axis_ratio:.3g} (round: 1)"
             _show(row[1], _picture(sample, "green"), caption)
             caption = f"{len(nuclei.area_S):,} nuclei\n"
             caption += f"segment area / nucleus area {area_ratio:.3g}, distance to nucleus {distance:.3g} px"

@@ -95,7 +95,7 @@ def _draw_models(run: Run, hierarchy: HierarchyPredictions) -> None:
     model_diagram.both_models(
         run.figure(f"models{hierarchy.suffix}"),
         (baseline, run.for_network(baseline).config.network.architecture, len(data.classes)),
-        architecture["stage_1"],
+        (hierarchy.name, architecture["stage_1"]),
         branches,
-        f"A network of all classes, and the hierarchy: {run.data_name}",
+        f"A network of all classes, and a hierarchy of networks: {run.data_name}",
     )

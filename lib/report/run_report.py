@@ -66,6 +66,12 @@ class RunReport:
         return self.run.config.threshold
 
     @property
+    def tuned_name(self) -> str:
+        """What figures call the tuned thresholds; empty where none are tuned."""
+        names = {"fixed": "", "global": "one threshold, tuned on validation"}
+        return names.get(self.settings.method, figures.PER_CLASS)
+
+    @property
     def folder(self) -> Path:
         """``outputs/<run>``."""
         return self.run.folder
@@ -145,9 +151,9 @@ class RunReport:
             files.write_csv(one.evaluation_path(table), content)
         reported = per_class[per_class["subset"] == subset]
         title = f"{one.name}: {self.subtitle}"
-        figures.class_f1(self.run.figure(f"f1_{one.name}"), reported, title)
+        figures.class_f1(self.run.figure(f"f1_{one.name}"), reported, title, self.tuned_name)
         at_fixed = reported[reported["decision"] == "fixed"]
-        title = f"{one.name}, {fixed:g} for all classes: {self.subtitle}"
+        title = f"{one.name}, threshold {fixed:g} for all classes: {self.subtitle}"
         figures.class_scores(self.run.figure(f"scores_{one.name}"), at_fixed, self.groups, title)
 
     def compare(self, names: list[str]) -> None:
@@ -172,7 +178,7 @@ class RunReport:
         table = predictor_scores.side_by_side(self.folder, names)
         files.write_csv(run.evaluation("predictors"), table)
         title = f"Predictors: {self.subtitle}"
-        figures.predictors(run.figure("predictors"), table, self.subset, fixed, title)
+        figures.predictors(run.figure("predictors"), table, self.subset, fixed, title, self.tuned_name)
         best = self.predictor(predictor_scores.best_predictor(self.folder, names))
         truth_NC, decision_NC = data.truth_NC(self.subset), best.decisions(self.subset)
         self._warn_if_implausible(f"{best.name} on {self.subset}", decision_NC)
@@ -221,10 +227,12 @@ class RunReport:
         )
         files.write_csv(run.evaluation(f"groups{suffix}"), of_groups)
         files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
-        at_fixed, groups = f"{fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
-        figures.group_scores(run.figure(f"groups{suffix}"), of_groups, f"Stage 1: {self.subtitle}")
-        figures.within_groups(run.figure(f"within_groups{suffix}"), within, f"Stage 2, {at_fixed}")
-        title = f"Hierarchy and {baseline}, {at_fixed}"
+        at_fixed, groups = f"threshold {fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
+        title = f"{hierarchy.name}, stage 1: {self.subtitle}"
+        figures.group_scores(run.figure(f"groups{suffix}"), of_groups, title)
+        title = f"{hierarchy.name}, stage 2, {at_fixed}"
+        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
+        title = f"{hierarchy.name} and {baseline}, {at_fixed}"
         figures.class_advantages(run.figure(f"advantages{suffix}"), of_classes, groups, title)
         for one in (one for one in combined if one.veto):
             veto = Predictor.read(run.predictor(one.name)).veto

@@ -8,11 +8,12 @@ BRANCHES = [
 
 
 def test_both_models_are_drawn_with_their_networks_groups_and_classes(draw):
-    arguments = (("baseline", "resnet34", 3), "resnet18", BRANCHES, "toy")
+    arguments = (("baseline", "resnet34", 3), ("two", "resnet18"), BRANCHES, "toy")
     (axes,) = draw(model_diagram.both_models, *arguments).axes
     texts = [text.get_text() for text in axes.texts]
     for words in (
-        "baseline: one network", "resnet34\n3 outputs, sigmoid", "stage 1: resnet18\n2 outputs, sigmoid",
+        "baseline: one network", "two: a network for the groups, and one for each group",
+        "resnet34\n3 outputs, sigmoid", "stage 1: resnet18\n2 outputs, sigmoid",
         "Inside:\nat least 0.5", 'stage 2: resnet18\n2 outputs (+ "other")', "stage 2: no network\n1 outputs",
         'Nucleoli\nNucleoplasm\n"other" (variant)', "Cytosol",
     ):  # fmt: skip

@@ -53,6 +53,8 @@ def test_class_f1_has_both_thresholds_the_most_frequent_class_on_top(draw):
         "Cytosol  (1,200)": {common: 0.6, own: 0.7},
     }
     assert texts(figure.legends[0].get_texts()) == [common, own]
+    untuned = draw(scores.class_f1, table, "toy", "")
+    assert texts(untuned.legends[0].get_texts()) == [common]
 
 
 def test_class_scores_have_a_panel_for_each_group_and_nothing_for_a_class_without_samples(draw):
@@ -157,6 +159,8 @@ def test_predictors_are_sorted_and_have_their_intervals(draw):
     assert set(texts(axes.texts)) == {"0.600", "0.400", "guessing"}
     assert [0.05, 0.05] in [list(line.get_xdata()) for line in axes.get_lines()]
     assert set(texts(figure.legends[0].get_texts())) == {"95 % CI", fixed, submitted}
+    untuned = draw(scores.predictors, table.assign(guessing_macro_f1=0.05), "holdout", 0.2, "toy", "")
+    assert "as submitted: at least one label" in texts(untuned.legends[0].get_texts())
 
 
 def test_reliability_has_observed_over_predicted_for_raw_and_calibrated(draw):

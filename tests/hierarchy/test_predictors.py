@@ -88,8 +88,9 @@ def test_a_hierarchy_is_combined_from_the_networks_that_it_lists_whatever_its_na
 
 def test_the_models_are_drawn_from_the_groups_and_the_settings(run, data, drawn):
     predictors.write_predictors(run, data, "03_train_hier")
-    baseline, stage_1, branches, title = drawn["models"]
-    assert baseline == ("baseline", "resnet10t", 28) and stage_1 == "resnet10t" and "simulated" in title
+    baseline, hierarchy, branches, title = drawn["models"]
+    assert hierarchy == ("hierarchy", "resnet10t")
+    assert baseline == ("baseline", "resnet10t", 28) and "simulated" in title
     assert [(one.group, one.network, len(one.classes), one.other) for one in branches] == [
         ("Pair", "resnet10t", 2, False), ("Single", "no network", 1, False),
         ("Empty", "no network", 2, False), ("Rest", "resnet10t", 23, False),

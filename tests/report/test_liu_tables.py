@@ -15,7 +15,7 @@ from lib.evaluation import submission
 from lib.evaluation.predictions import Predictor
 from lib.presets import PRESETS
 from lib.report import liu_tables, paper_tables
-from tests.conftest import call
+from tests.conftest import call, missing_of_paper
 from tests.report.conftest import report_of
 
 EXTERNAL = Predictor("external", files=["scores.csv"])
@@ -260,5 +260,6 @@ def test_the_preset_runs_through_all_stages_on_simulated_cells(smoke, tmp_path, 
     for shown in (paper_tables.SHOWN["table_1"], paper_tables.SHOWN["section_6_3"]):
         assert shown.title in page
     assert len(pd.read_csv(run / "submission.csv")) == 24
+    assert missing_of_paper("Liu, Zhang, Zhou 2018", run) == []
     tta, plain = ((run / "predictions" / name / "test.npz").read_bytes() for name in ("copied_tta", "copied"))
     assert tta != plain

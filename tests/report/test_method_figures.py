@@ -39,7 +39,7 @@ def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
     networks = {
         "short": ("training.epochs=2",),
         "same": ("training.epochs=2", "network.channels=RGB"),
-        "long": ("training.epochs=4", "training.schedule=cosine"),
+        "long": ("training.epochs=4", "training.schedule=cosine", "training.early_stopping=2"),
         "trees": ("network.kind=trees", "network.features=ten"),
         "untrained": (),
     }
@@ -48,6 +48,7 @@ def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
     (first, short), (second, long) = drawn["schedules"].items()
     assert "short, same" in first and "cycles of 2 epochs" in first
     assert "long" in second and "cosine" in second and "cycles" not in second
+    assert "early stopping" in second and "early stopping" not in first
     assert short["epoch"].max() == pytest.approx(2, abs=0.02) and long["epoch"].max() > 3.9
 
 

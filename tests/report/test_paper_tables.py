@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.report import paper_tables
-from tests.conftest import STAGES, call
+from tests.conftest import STAGES, call, missing_of_paper
 
 
 def comparison():
@@ -90,5 +90,7 @@ def test_the_preset_of_the_thesis_runs_with_every_network_row_and_figure(smoke, 
         assert len(pd.read_csv(run / "evaluation" / f"{name}.csv")["group"].unique()) == groups
     assert printed.count('how often "other" is right') == 2
     page = (run / "report.html").read_text()
+    assert "tuned thresholds" not in page, "0.5 is for all"
     assert "stage_2_two_nucleus_other" in page and page.count("How often “other” is right") == 2
     assert len(pd.read_csv(run / "submission.csv")) == 24
+    assert missing_of_paper("Hoogenboom 2019", run) == []

@@ -1,5 +1,6 @@
 """The tables of an evaluation are what is computed from the predictions directly."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from lib import files
+from lib.config import Threshold
 from lib.errors import UserError
 from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import Calibration, reliability_by_class
@@ -172,8 +174,9 @@ def test_figures_show_the_reported_subset(copied, drawn):
     report._compare(PREDICTORS)
     classes = read(copied, "baseline_classes")
     holdout = classes[classes["subset"] == "holdout"]
-    path, scores, title = drawn["class_f1"]
+    path, scores, title, tuned_name = drawn["class_f1"]
     assert path == copied.figure("f1_baseline") and title == "baseline: holdout, simulated cells"
+    assert tuned_name == drawn["predictors"][-1] == "per-class thresholds"
     assert_equal(scores.reset_index(drop=True), holdout)
     path, scores, groups, title = drawn["class_scores"]
     assert_equal(scores.reset_index(drop=True), holdout[holdout["decision"] == "fixed"])
@@ -185,11 +188,21 @@ def test_figures_show_the_reported_subset(copied, drawn):
     assert np.array_equal(share_CC, confusion.matrix(truth_NC, decision_NC), equal_nan=True)  # rows: true
     _, shown_NC, both, *_ = drawn["reliability"]
     assert np.array_equal(shown_NC, truth_NC) and list(both) == ["raw", "calibrated"]
-    _, table, subset, fixed, _ = drawn["predictors"]
+    _, table, subset, fixed, *_ = drawn["predictors"]
     assert (subset, fixed, table["predictor"].nunique()) == ("holdout", 0.5, 5)
     _, advantages, *_ = drawn["class_advantages"]
     assert advantages["predictor"].unique().tolist() == ["baseline", "hierarchy_hard"]
     assert set(advantages["subset"]) == {"holdout"} and set(advantages["decision"]) == {"fixed"}
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("fixed", ""), ("global", "one threshold"), ("frequency", "per-class thresholds")]
+)
+def test_tuned_thresholds_are_named_where_there_are_any(copied, method, words):
+    report = report_of(copied)
+    settings = dataclasses.replace(copied.config, threshold=Threshold(method=method))
+    name = dataclasses.replace(report, run=dataclasses.replace(copied, config=settings)).tuned_name
+    assert name.startswith(words) and bool(name) == bool(words)
 
 
 # folds
