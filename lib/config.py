@@ -795,7 +795,7 @@ def list_settings(config: Config) -> list[SettingRow]:
 def describe_settings(config: Config) -> str:
     """Return every setting with its value in `config` and its meaning, then those of networks that differ."""
     rows = list_settings(config)
-    lines = [f"{row.name + '=' + row.value:<40}{row.meaning}" for row in rows]
+    lines = [f"{row.name + '=' + row.value:<42}  {row.meaning}" for row in rows]
     lines.append("\nsettings of networks and further hierarchies (--set TARGET:SECTION.FIELD=VALUE):")
     for name, own in config.for_all_targets().items():
         differing = [f"{row.name}={row.value}" for row in list_settings(own) if row not in rows]
