@@ -24,12 +24,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.config import Threshold
 from lib.evaluation import ensemble, thresholds
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictions import LabelledPredictions, PredictionTable
 from lib.labels import parse_target, target_matrix
+from lib.sections import Threshold
 
 FOLDS, SPLITS = 5, 10
 WITHOUT_LABELS = {

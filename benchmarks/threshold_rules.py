@@ -19,13 +19,13 @@ from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.config import Threshold
 from lib.console import Progress
 from lib.evaluation import thresholds
 from lib.evaluation.metrics import f1_per_class
 from lib.evaluation.predictions import LabelledPredictions
 from lib.figures.data_and_training import Axes, Figure  # matplotlib's, after its backend is chosen
 from lib.labels import target_matrix
+from lib.sections import Threshold
 from lib.simulation.antibodies import label_sets
 
 METHODS = {

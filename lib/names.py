@@ -7,6 +7,12 @@ from lib.errors import UserError, quote
 LONGEST = 80  # characters: a file's name, with what is added to it, has at most 255
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+# names that stage 04 gives to a predictor or step of its own, and stage 03 to networks and their combinations
+RESERVED_NAMES = ("comparison", "ensemble", "ensemble_predictions", "all")
+MAIN_HIERARCHY = "hierarchy"  # that of the section itself; begins the names of further ones
+HIERARCHY_NAMES = re.compile(r"joint|(stage_[12]|hierarchy)(_.*)?")
+HIERARCHY_NETWORKS = ("stage_1", "stage_1_single", "stage_2", "joint")  # kinds of networks of stage 03
+
 
 def check_name(name: str, what: str) -> str:
     """Return a name that cannot lead out of the folder that it is used in.

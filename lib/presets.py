@@ -2,20 +2,9 @@
 
 from dataclasses import replace
 
-from lib.config import (
-    Config,
-    Data,
-    Ensemble,
-    Features,
-    Hierarchy,
-    Network,
-    Simulation,
-    Split,
-    Threshold,
-    Training,
-    override,
-)
+from lib.config import Config, override
 from lib.errors import UserError
+from lib.sections import Data, Ensemble, Features, Hierarchy, Network, Simulation, Split, Threshold, Training
 from lib.settings import nearest
 
 # why each of its settings is as it is: docs/training_and_resuming.md, the recipe of `strong`

@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 
 from lib import location_groups, presets
-from lib.config import HIERARCHY_NETWORKS, SECTIONS, list_settings
+from lib.config import SECTIONS, list_settings
 from lib.evaluation import predictions
 from lib.features import biological
 from lib.labels import CLASSES, LOCATION_GROUPS, parse_target, target_matrix
 from lib.learning import lr_finder
 from lib.learning.augment import KINDS
+from lib.names import HIERARCHY_NETWORKS
 from lib.overrides import parse
 from lib.report import liu_tables, paper_tables
 from tests.conftest import (

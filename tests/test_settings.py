@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from lib import presets, settings
-from lib.config import LOSSES, SECTIONS
+from lib.config import SECTIONS
 from lib.errors import UserError
+from lib.sections import LOSSES
 from lib.settings import Section, setting
 from tests.conftest import ROOT
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from iterstrat.ml_stratifiers import IterativeStratification
 
-from lib.config import Split
 from lib.data.sample_index import SUBSETS, SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES
+from lib.sections import Split
 from lib.settings import MAX_SEED
 
 

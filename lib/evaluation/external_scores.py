@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 
 from lib import tables
-from lib.config import RESERVED_NAMES
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError, quote
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES, class_number
-from lib.names import check_name
+from lib.names import RESERVED_NAMES, check_name
 
 ID_COLUMNS = ("id", "Id", "ID", "image_id")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lib import files
-from lib.config import Threshold
 from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions, thresholds
@@ -18,6 +17,7 @@ from lib.evaluation.intervals import FREQUENT, enough_positives, macro_f1_interv
 from lib.evaluation.metrics import class_scores, guessing_macro_f1, macro_f1
 from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import CLASSES
+from lib.sections import Threshold
 from lib.stage_files import COUNT, SHARE
 
 SCRIPT = "04_threshold.py"  # writes the tables

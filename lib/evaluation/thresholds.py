@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import expit, logit
 
 from lib import files, schema, tables
-from lib.config import Threshold
 from lib.errors import UserError, quote
 from lib.evaluation.calibration import (
     SMALLEST,
@@ -19,6 +18,7 @@ from lib.evaluation.calibration import (
 )
 from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import CLASSES
+from lib.sections import Threshold
 
 SCRIPT = "04_threshold.py"  # writes the thresholds
 HIGHEST = float(np.nextafter(1.0, np.inf))  # the threshold above a probability of 1

@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from lib import files, parallel
-from lib.config import Features
 from lib.console import Progress
 from lib.data import opencv
 from lib.data.cache import ShardedArray
@@ -29,6 +28,7 @@ from lib.data.sample_index import SampleIndex
 from lib.errors import quote
 from lib.features.additional import COLUMNS
 from lib.features.biological import measure
+from lib.sections import Features
 from lib.stage_files import parse_numbers, rewrite
 
 FLOAT_FORMAT = "%.7g"

@@ -11,14 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import files, location_groups
-from lib.config import MAIN_HIERARCHY, Hierarchy
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
 from lib.evaluation.calibration import Calibration
 from lib.evaluation.predictions import ROUTING, SUFFIXES, PredictionTable, Predictor, table_path
 from lib.evaluation.thresholds import best_f1_threshold
 from lib.hierarchy import routing
+from lib.names import MAIN_HIERARCHY
 from lib.run import Run
+from lib.sections import Hierarchy
 
 # by the setting hierarchy.stage_1: the kinds of networks for the groups
 STAGE_1 = {

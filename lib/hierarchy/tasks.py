@@ -8,7 +8,6 @@ Does not load torch.
 import numpy as np
 
 from lib import location_groups
-from lib.config import HIERARCHY_NETWORKS
 from lib.console import info, warn
 from lib.data.run_data import Fold, RunData
 from lib.errors import UserError
@@ -18,6 +17,7 @@ from lib.labels import CLASSES
 from lib.learning.task import Task
 from lib.learning.training_data import TrainingData
 from lib.location_groups import LocationGroups
+from lib.names import HIERARCHY_NETWORKS
 from lib.run import Run
 
 

@@ -12,7 +12,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from lib.config import Training
+from lib.sections import Training
 
 KINDS = {
     "none": [],

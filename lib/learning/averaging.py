@@ -8,11 +8,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader
 
-from lib.config import Training
 from lib.console import Progress
 from lib.distributed import WORLD
 from lib.learning.inference import forward
 from lib.learning.loader import Batch
+from lib.sections import Training
 
 WARMUP_POWER = 3 / 4  # timm's suggestion for trainings of less than a million steps
 

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from timm.layers import DropPath
 from torch import nn
 
-from lib.config import Network
 from lib.console import info, warn
 from lib.errors import UserError
 from lib.learning import initial_weights, packaged_weights
 from lib.learning.origin import Origin
+from lib.sections import Network
 
 PERMISSIVE_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0")
 STEM_POOLS = ("features.pool0", "maxpool")  # timm's names of a stem's max-pool: DenseNet's, ResNet's

@@ -19,7 +19,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lib import distributed, files, machine, schema, signals
-from lib.config import Training
 from lib.console import Progress, info
 from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
@@ -31,6 +30,7 @@ from lib.learning.loader import Batch
 from lib.learning.losses import activation
 from lib.learning.train_state import TrainState
 from lib.learning.training_data import SampleSource
+from lib.sections import Training
 from lib.stage_files import check_archive
 
 # selects the best epoch: column of the history, and 1 where higher is better, -1 where lower is

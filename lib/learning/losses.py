@@ -9,8 +9,8 @@ from timm.loss import AsymmetricLossMultiLabel, DistributionBalancedLoss
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchvision.ops import sigmoid_focal_loss
 
-from lib.config import Training
 from lib.errors import UserError
+from lib.sections import Training
 
 # of logits_BC and targets_BC: the mean over samples and classes
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -89,7 +89,7 @@ def hard_log_loss(logits_BC: torch.Tensor, targets_BC: torch.Tensor) -> torch.Te
     return ((loss_BC * used_BC).sum(dim=0) / used_BC.sum(dim=0)).mean()
 
 
-# named as in `lib.config.LOSSES`
+# named as in `lib.sections.LOSSES`
 MULTI_LABEL: dict[str, MakeLoss] = {
     # each class on its own (Liu et al. 2018, section 5)
     "bce": lambda weight_C, *_: partial(binary_cross_entropy_with_logits, pos_weight=weight_C),
@@ -127,7 +127,7 @@ def make_loss(
         loss = MULTI_LABEL[settings.loss](weight_C, count_C, len(truth_NC))
     else:
         raise UserError(
-            f"training.loss={settings.loss} is named in LOSSES of lib/config.py, but MULTI_LABEL of "
+            f"training.loss={settings.loss} is named in LOSSES of lib/sections.py, but MULTI_LABEL of "
             f"lib/learning/losses.py has no such entry: add it there"
         )
     if not smoothing:

@@ -8,13 +8,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lib import distributed, files
-from lib.config import Training
 from lib.console import Progress, info
 from lib.figures import data_and_training as figures
 from lib.learning.fit import explained_memory
 from lib.learning.task import Task
 from lib.learning.train_and_predict import prepare
 from lib.learning.train_state import TrainState
+from lib.sections import Training
 
 LOWEST, HIGHEST = 1e-7, 10.0
 SMOOTHING = 0.9  # of the running mean of the losses

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from lib import files
-from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.labels import CLASSES
@@ -25,6 +24,7 @@ from lib.learning.heads import GroupHeads
 from lib.learning.network_spec import NetworkSpec
 from lib.learning.pooled_heads import PooledHead
 from lib.learning.resize import resize
+from lib.sections import Network
 
 LEAST_STD = 1.0  # grey levels: an empty channel stays empty
 

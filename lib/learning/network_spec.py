@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lib import files
-from lib.config import Network, Training
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.labels import CLASSES
+from lib.sections import Network, Training
 from lib.settings import check_value
 
 ACTIVATION_NAMES = ("sigmoid", "softmax")  # implemented in `lib.learning.losses`, which loads torch

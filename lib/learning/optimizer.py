@@ -4,7 +4,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from lib.config import Training
+from lib.sections import Training
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.AdamW:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch.optim import lr_scheduler
 
-from lib.config import Training
+from lib.sections import Training
 
 
 def cyclical_factor(epochs: float, cycle_length: float, growth: float = 1.0) -> float:

@@ -10,7 +10,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from lib import distributed
-from lib.config import Training
 from lib.distributed import RANK, WORLD, is_primary
 from lib.learning.averaging import make_average
 from lib.learning.devices import compiled, resolve_precision
@@ -20,6 +19,7 @@ from lib.learning.losses import ACTIVATIONS, activation, make_loss
 from lib.learning.optimizer import make_optimizer, set_rate
 from lib.learning.resize import resize
 from lib.learning.schedules import EarlyStopping, Schedule, input_side
+from lib.sections import Training
 
 
 class TrainState:

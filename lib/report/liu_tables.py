@@ -7,13 +7,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from lib import files
-from lib.config import Threshold
 from lib.evaluation import submission
 from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import epochs as figures
 from lib.report.run_report import RunReport
+from lib.sections import Threshold
 from lib.stage_files import COUNT, SHARE
 
 

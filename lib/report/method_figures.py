@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 
 from lib import files
-from lib.config import Training
 from lib.report.run_report import RunReport
+from lib.sections import Training
 
 STEPS = 50  # per epoch, of a schedule that is drawn
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from lib import files, presets
-from lib.config import MAIN_HIERARCHY
 from lib.console import info
 from lib.data import run_data
 from lib.data.run_data import RunData
@@ -20,6 +19,7 @@ from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
 from lib.learning.own_images import OwnImages, results_folder
+from lib.names import MAIN_HIERARCHY
 from lib.report import example_images, html
 from lib.report.example_images import ExampleImage, ExampleList
 from lib.report.page import predictor_summary

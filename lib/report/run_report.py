@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from lib import files
-from lib.config import Threshold
 from lib.console import info, warn
 from lib.data import duplicate_pairs
 from lib.data.run_data import RunData
@@ -31,6 +30,7 @@ from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
+from lib.sections import Threshold
 from lib.steps import Manifest
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lib import files, parallel, steps
-from lib.config import Simulation
 from lib.console import Progress, info
 from lib.data import kaggle, opencv
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES
+from lib.sections import Simulation
 from lib.simulation import camera
 from lib.simulation.antibodies import PlannedSample, is_public, plan_samples
 from lib.simulation.canvas import MAX_SHIFT

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from lib import files
-from lib.config import Hierarchy, Split
 from lib.data import run_data, sample_groups, sample_index, splits
 from lib.data.run_data import RunData
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.labels import LOCATION_GROUPS
+from lib.sections import Hierarchy, Split
 
 # s3 has no usable image: it is in no table
 INDEX = SampleIndex([f"s{row}" for row in range(8)], [(row,) for row in range(8)], ["t0", "t1"])

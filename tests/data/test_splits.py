@@ -7,11 +7,11 @@ import pytest
 from iterstrat.ml_stratifiers import IterativeStratification
 
 from lib import files
-from lib.config import Split
 from lib.data import kaggle, splits
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES, parse_target, target_matrix
+from lib.sections import Split
 from lib.settings import MAX_SEED
 from lib.simulation.antibodies import label_sets
 from tests.conftest import REAL, needs_real

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib.config import Split
 from lib.errors import UserError
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.known_labels import KnownLabels
 from lib.labels import target_matrix
+from lib.sections import Split
 
 IDS = ["t0", "t1", "t2", "t3"]
 DECISIONS = target_matrix([(0,), (0, 1), (9,), (1,)])

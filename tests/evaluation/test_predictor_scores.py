@@ -6,7 +6,6 @@ import pytest
 from scipy.special import expit
 
 from lib import files, location_groups
-from lib.config import Threshold
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
@@ -17,6 +16,7 @@ from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictions import LabelledPredictions, PredictionTable
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.labels import CLASSES, target_matrix
+from lib.sections import Threshold
 
 SAMPLES, FOLDS = 90, 3
 

@@ -4,11 +4,11 @@ from scipy.special import expit, logit
 from sklearn.metrics import f1_score
 
 from lib import files
-from lib.config import Threshold
 from lib.errors import UserError
 from lib.evaluation import calibration, thresholds
 from lib.evaluation.predictions import LabelledPredictions
 from lib.labels import CLASSES
+from lib.sections import Threshold
 
 
 def best_by_search(truth_N, probability_N):

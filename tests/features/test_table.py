@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.config import Features
 from lib.data import cache
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.features import table as feature_table
 from lib.features.additional import COLUMNS
 from lib.features.biological import TEN, measure
+from lib.sections import Features
 from tests.conftest import ROOT, write_kaggle, write_sample
 
 SETTINGS = Features(size=32)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lib import location_groups
-from lib.config import Hierarchy
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
 from lib.evaluation import predictions
 from lib.evaluation.predictions import PredictionTable, table_path
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import target_matrix
+from lib.sections import Hierarchy
 
 # a group of two classes, a group of one, a group that no sample has a label of, and the rest
 FOUR = {"Pair": (0, 1), "Single": (2,), "Empty": (3, 4), "Rest": tuple(range(5, 28))}

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from lib import presets
-from lib.config import Hierarchy, override
+from lib.config import override
 from lib.data.run_data import Fold, RunData
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor, table_path
 from lib.hierarchy import combination
 from lib.hierarchy.combination import Combination, HierarchyPredictions
+from lib.sections import Hierarchy
 from tests.hierarchy.conftest import FOUR, OTHERS, TARGETS, run_data
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib.config import Network
 from lib.learning import attribution
 from lib.learning.models import Classifier
+from lib.sections import Network
 from tests.learning.tiny import STATISTICS, describe, images, logits, network
 
 NO_FEATURES = np.zeros((2, 0), np.float32)

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.config import Training
 from lib.learning import augment
 from lib.learning.augment import Augmentation, CutMix, change_intensity
+from lib.sections import Training
 from tests.learning.tiny import images
 
 

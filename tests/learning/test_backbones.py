@@ -7,9 +7,9 @@ import pytest
 import timm
 import torch
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.learning import backbones, models
+from lib.sections import Network
 from tests.learning.tiny import STATISTICS, describe, network
 
 RESNET = Network(architecture="test_resnet")

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.learning import devices
 from lib.learning.devices import (
@@ -16,6 +15,7 @@ from lib.learning.devices import (
     make_deterministic,
     resolve_precision,
 )
+from lib.sections import Network
 from tests.learning import train_toy
 from tests.learning.tiny import network
 

@@ -24,7 +24,6 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib import cli
-from lib.config import BALANCED_LOSSES, LOSSES, Training
 from lib.errors import UserError
 from lib.learning import fit as training
 from lib.learning import models
@@ -33,6 +32,7 @@ from lib.learning.inference import predict
 from lib.learning.loader import make_loader
 from lib.learning.train_state import TrainState
 from lib.learning.training_data import SampleSource
+from lib.sections import BALANCED_LOSSES, LOSSES, Training
 from tests.conftest import ROOT
 from tests.learning import train_toy
 from tests.learning.tiny import images, network
@@ -247,7 +247,7 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS)
 def test_interrupted_during_validation_it_resumes_to_the_same_bits(tmp_path, monkeypatch, options):
     """A network with batch normalisation, dropout and drop path, whose random numbers must continue."""
-    from lib.config import Network
+    from lib.sections import Network
 
     settings, chosen = (
         Network(architecture="test_resnet", dropout=0.3, drop_path=0.2),

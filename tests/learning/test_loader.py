@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lib import machine
-from lib.config import Training
 from lib.data import cache
 from lib.learning import loader
 from lib.learning.augment import Augmentation
 from lib.learning.loader import EpochSampler, make_loader, rarity
 from lib.learning.training_data import SampleSource
+from lib.sections import Training
 from tests.conftest import write_kaggle
 
 IDS = [f"a{row:02d}" for row in range(20)]

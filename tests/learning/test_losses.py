@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lib.config import BALANCED_LOSSES, LOSSES, Training
 from lib.errors import UserError
 from lib.learning import losses
 from lib.learning.losses import (
@@ -19,6 +18,7 @@ from lib.learning.losses import (
     positive_weights,
     symmetric_lovasz_hinge,
 )
+from lib.sections import BALANCED_LOSSES, LOSSES, Training
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.0, 1.5]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -180,7 +180,7 @@ def test_each_loss_has_its_activation():
 def test_losses_of_the_settings_are_those_implemented(monkeypatch):
     assert {*LOSSES} == {*MULTI_LABEL, "cross_entropy"} and {*BALANCED_LOSSES} < {*LOSSES}
     monkeypatch.delitem(losses.MULTI_LABEL, "focal")
-    with pytest.raises(UserError, match=r"training\.loss=focal .*LOSSES of lib/config\.py.* MULTI_LABEL"):
+    with pytest.raises(UserError, match=r"training\.loss=focal .*LOSSES of lib/sections\.py.* MULTI_LABEL"):
         loss("focal")
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib.config import Network
 from lib.data.run_data import RunData
 from lib.errors import UserError
 from lib.evaluation import predictions
@@ -24,6 +23,7 @@ from lib.learning.run_tasks import run_tasks
 from lib.learning.task import of_all_classes
 from lib.learning.train_and_predict import predict_with
 from lib.learning.training_data import TrainingData
+from lib.sections import Network
 from tests.learning.tiny import NO_FEATURES, STATISTICS, describe, images, logits, network, prepare, reread
 
 RESNET = Network(architecture="test_resnet")

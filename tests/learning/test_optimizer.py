@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib.config import Network, Training
 from lib.learning.optimizer import make_optimizer, set_rate
+from lib.sections import Network, Training
 from tests.learning.tiny import network
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.learning.origin import Origin
 from lib.learning.pooled_heads import PooledHead
+from lib.sections import Network
 from tests.learning.tiny import describe
 
 AVGMAX = describe(Network(architecture="test_resnet", head="avgmax"))

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.config import Network
 from lib.features.biological import TEN, WEIGHTS
 from lib.learning import models
 from lib.learning.outline import outline
+from lib.sections import Network
 from tests.learning.tiny import network
 
 

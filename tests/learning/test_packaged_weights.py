@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.learning import backbones, packaged_weights
+from lib.sections import Network
 from tests.conftest import ROOT
 from tests.learning.tiny import network
 

@@ -7,11 +7,11 @@ import timm
 import torch
 from torch import nn
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.learning import models, pooled_heads
 from lib.learning.attribution import attributions
 from lib.learning.pooled_heads import AttentionPooling, GeneralisedMean, PooledHead
+from lib.sections import Network
 from tests.learning.tiny import describe, images, logits, network
 
 FORMS = ({"head": "avgmax"}, {"head": "multilevel"}, {"pooling": "gem"}, {"pooling": "attention"},

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from lib.config import Training
 from lib.learning.schedules import EarlyStopping, Schedule, curve, cyclical_factor, input_side
+from lib.sections import Training
 
 
 def paper(t, length):

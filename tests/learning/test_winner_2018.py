@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate, max_pool2d, relu
 from torchvision.models import densenet121
 
-from lib.config import Network
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.labels import CLASSES
 from lib.learning import models, weights_file, winner_2018
+from lib.sections import Network
 from tests.conftest import call, write_kaggle
 from tests.learning.tiny import STATISTICS, describe, images, logits
 

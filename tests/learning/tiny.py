@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from lib import cli
-from lib.config import Network
 from lib.data.run_data import RunData
 from lib.learning import models, task
 from lib.learning.devices import make_deterministic
@@ -21,6 +20,7 @@ from lib.learning.task import Task
 from lib.learning.training_data import TrainingData
 from lib.report import data_figures
 from lib.run import Run
+from lib.sections import Network
 from tests.conftest import call, write_kaggle
 
 STATISTICS = {"mean": [127.0] * 4, "std": [74.0] * 4}

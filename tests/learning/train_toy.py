@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from lib import cli, distributed
-from lib.config import Training
 from lib.errors import UserError
 from lib.learning import fit
 from lib.learning.augment import Augmentation
 from lib.learning.devices import make_deterministic
 from lib.learning.loader import make_loader
 from lib.learning.training_data import SampleSource
+from lib.sections import Training
 
 ROWS = 44
 SETTINGS = Training(

@@ -94,9 +94,9 @@ def write_hierarchy(run: Run, data: RunData) -> None:
 
 def write_network(folder: Path) -> None:
     """Write an untrained network of all classes."""
-    from lib.config import Network
     from lib.learning import devices, models
     from lib.learning.network_spec import NetworkSpec
+    from lib.sections import Network
 
     devices.make_deterministic(0)
     spec = NetworkSpec("test_resnet", "RGBY", SIZE, "standard", list(CLASSES), list(range(28)))

@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib.config import Features
 from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
 from lib.labels import CLASSES
 from lib.report import feature_figures
 from lib.report.feature_figures import find
+from lib.sections import Features
 
 TARGETS = [(0,), (0,), (1, 5), (27,), (25,), (2,)]
 INDEX = SampleIndex([f"s{row}" for row in range(len(TARGETS))], TARGETS, ["t0", "t1"])

@@ -9,12 +9,12 @@ import pytest
 from sklearn.metrics import f1_score
 
 from lib import files
-from lib.config import Threshold
 from lib.errors import UserError
 from lib.evaluation import submission
 from lib.evaluation.predictions import Predictor
 from lib.presets import PRESETS
 from lib.report import liu_tables, paper_tables
+from lib.sections import Threshold
 from tests.conftest import call, missing_of_paper
 from tests.report.conftest import report_of
 

@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from lib import files
-from lib.config import Threshold
 from lib.errors import UserError
 from lib.evaluation import confusion, predictions, predictor_scores, submission, thresholds
 from lib.evaluation.calibration import Calibration, reliability_by_class
@@ -20,6 +19,7 @@ from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
 from lib.report import own_images_page, run_report
 from lib.run import Run
+from lib.sections import Threshold
 from tests.conftest import call
 from tests.data.test_duplicate_pairs import table_of
 from tests.report.conftest import LABELS, report_of, restart, start

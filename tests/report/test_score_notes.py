@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.config import Split
 from lib.data import sample_groups
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
 from lib.learning.network_spec import NetworkSpec
 from lib.report import score_notes
+from lib.sections import Split
 from tests.data.test_duplicate_pairs import table_of
 
 IDS = [f"s{row}" for row in range(8)]

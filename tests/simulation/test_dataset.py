@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.config import Simulation
 from lib.data import kaggle
 from lib.errors import UserError
 from lib.labels import CHANNELS, CLASSES, parse_target
+from lib.sections import Simulation
 from lib.simulation import camera
 from lib.simulation import dataset as dataset_module
 from lib.simulation.antibodies import PlannedSample, plan_samples
