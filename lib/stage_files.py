@@ -4,6 +4,7 @@ Any of them may have been damaged, edited or deleted. A reader raises a `UserErr
 and the stage that writes it again.
 """
 
+import errno
 import json
 import math
 import stat
@@ -62,7 +63,8 @@ def reading(path: Path, script: str) -> Iterator[None]:
             raise
         if isinstance(error, FileNotFoundError):  # removed in this moment
             raise _missing(path, script) from None
-        if isinstance(error, OSError) and error.errno:
+        # EINVAL: the content leads to a place before the file's start, as in an archive that was cut off
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): check its permissions and the disk, then run the "
                 f"same command again"
