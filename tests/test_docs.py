@@ -65,6 +65,8 @@ NOT_RUN = {
     "python 05_submit.py --upload -m 'first attempt'": "needs Kaggle; test_submission covers it",
     "bash run_all.sh --set training.seed=1 --run other": "as --run small, with another setting",
     "bash run_all.sh --set baseline:training.epochs=20 --run long": "as --run small, with another setting",
+    "bash run_all.sh --set split.folds=1 --run quick": "as --run small, with another setting",
+    "bash run_all.sh --preset strong_ensemble": "as strong, with another network",
     "bash run_all.sh --run grouped --set hierarchy.train=all": "the preset smoke trains such a hierarchy",
 }
 # settings that make a new run short and small
