@@ -57,7 +57,7 @@ DEMO = Config(
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
-    network=Network(architecture="tf_efficientnet_lite0", head="multilevel", pretrained=True),
+    network=Network(architecture="tf_efficientnet_lite0", pretrained=True),
     training=Training(
         size=128, epochs=10, batch_size=32, learning_rate=2e-3, schedule="one_cycle", intensity=0.3
     ),
@@ -67,14 +67,13 @@ DEMO = Config(
         "baseline": (),
         "resnet18": (
             "network.architecture=resnet18",
-            "network.head=linear",
             "network.pretrained=false",
-            "training.epochs=6",
+            "training.epochs=3",
             "training.learning_rate=1e-3",
         ),
         "features_alone": ("network.features=ten", "network.kind=trees"),
     },
-    hierarchy_networks={"stage_1": ("training.epochs=3",), "stage_2": ("training.epochs=2",)},
+    hierarchy_networks={"stage_1": ("training.epochs=2",), "stage_2": ("training.epochs=1",)},
 )
 SMOKE = replace(
     DEMO,
