@@ -11,10 +11,10 @@ positives in each of the compared sets.
 95 % intervals: Bayesian bootstrap of the antibodies, the same weights for all scores of a simulation; shifted
 so that their center is the score.
 
-Run     python benchmarks/honest_scores.py --work FOLDER --weights FILE    (about 2 hours on two CPU cores)
+Run     python benchmarks/honest_scores.py --work FOLDER        (about 2 hours on two CPU cores)
+        python benchmarks/honest_scores.py --work FOLDER --trees   (20 minutes, without the network)
 
-FILE contains the ImageNet weights of timm's tf_efficientnet_lite0 (safetensors). What is complete is skipped,
-so an interrupted benchmark resumes.
+What is complete is skipped, so an interrupted benchmark resumes.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.report.run_report import RunReport
 
-STAGES = ("00_prepare", "01_features", "02_train_cnn --network network_alone all_alone", "04_threshold")
 NETWORKS = {"all_alone": "trees, twenty features", "network_alone": "EfficientNet-Lite0, pretrained"}
 SETTINGS = [
     "simulation.train_samples=3000", "simulation.test_samples=6000", "simulation.size=128", "data.sizes=128",
@@ -190,13 +189,17 @@ def print_table(simulations: list[Simulation], title: str) -> None:
     print(f"\ntest macro-F1 over all 28 classes: {np.mean(all_classes):.3f}")
 
 
-def run_seed(seed: int, options: argparse.Namespace) -> dict[str, RunReport]:
+def run_seed(seed: int, networks: list[str], options: argparse.Namespace) -> dict[str, RunReport]:
     """Run the stages on one simulation, with a split by group and by sample."""
-    settings = [*SETTINGS, f"network.start={options.weights}", f"simulation.name=honest_{seed}"]
+    settings = [*SETTINGS, f"simulation.name=honest_{seed}"]
     settings += [f"{section}.seed={seed}" for section in ("simulation", "split", "training")]
     return {
         by: simulated_runs.run_stages(
-            STAGES, "fusion", f"honest_{seed}_{by}", [*settings, f"split.by={by}", *options.set], options.work
+            ("00_prepare", "01_features", f"02_train_cnn --network {' '.join(networks)}", "04_threshold"),
+            "fusion",
+            f"honest_{seed}_{by}",
+            [*settings, f"split.by={by}", *options.set],
+            options.work,
         )
         for by in ("group", "sample")
     }
@@ -206,11 +209,12 @@ def main() -> None:
     """Run what is not complete yet, then print a table per predictor."""
     parser = simulated_runs.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="number of simulations")
-    parser.add_argument("--weights", required=True, help="ImageNet weights of tf_efficientnet_lite0")
+    parser.add_argument("--trees", action="store_true", help="without the network, in a few minutes")
     options = parser.parse_args()
-    reports = [run_seed(seed, options) for seed in range(options.seeds)]
-    for network, title in NETWORKS.items():
-        print_table([Simulation(of_seed, network) for of_seed in reports], title)
+    networks = ["all_alone"] if options.trees else list(NETWORKS)
+    reports = [run_seed(seed, networks, options) for seed in range(options.seeds)]
+    for network in networks:
+        print_table([Simulation(of_seed, network) for of_seed in reports], NETWORKS[network])
 
 
 if __name__ == "__main__":
