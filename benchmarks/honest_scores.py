@@ -32,12 +32,9 @@ from lib.report.run_report import RunReport
 
 NETWORKS = {"all_alone": "trees, twenty features", "network_alone": "EfficientNet-Lite0, pretrained"}
 SETTINGS = [
-    "simulation.train_samples=3000", "simulation.test_samples=6000", "simulation.size=128", "data.sizes=128",
-    "training.size=128", "training.epochs=8", "training.schedule=one_cycle", "training.learning_rate=2e-3",
-    "training.precision=float32", "network.architecture=tf_efficientnet_lite0", "network.pretrained=true",
-    "threshold.method=expected_f1", "split.folds=3", "split.holdout=0", "split.siblings=0",
+    *paired_scores.REGIMES["from ImageNet weights"], "simulation.test_samples=6000",
+    "split.folds=3", "split.holdout=0", "split.siblings=0",
 ]  # fmt: skip
-MIN_POSITIVES = 5  # of a class, in each of the compared sets
 
 
 @dataclass
@@ -139,7 +136,7 @@ class Simulation:
         """Return the classes with enough positives in each compared set."""
         compared = [one for name in ("seen", "unseen", "group") for one in self.sets[name]]
         positives = np.array([one.truth_NC.sum(axis=0) for one in compared])
-        return np.flatnonzero((positives >= MIN_POSITIVES).all(axis=0))
+        return np.flatnonzero((positives >= simulated_runs.MIN_POSITIVES).all(axis=0))
 
     def scores(self, classes: np.ndarray, seed: int) -> pd.DataFrame:
         """Return every score: its value in row 0, then its bootstrap replicates."""
@@ -191,8 +188,7 @@ def print_table(simulations: list[Simulation], title: str) -> None:
 
 def run_seed(seed: int, networks: list[str], options: argparse.Namespace) -> dict[str, RunReport]:
     """Run the stages on one simulation, with a split by group and by sample."""
-    settings = [*SETTINGS, f"simulation.name=honest_{seed}"]
-    settings += [f"{section}.seed={seed}" for section in ("simulation", "split", "training")]
+    settings = [*SETTINGS, *paired_scores.seed_settings(seed, "honest")]
     return {
         by: simulated_runs.run_stages(
             ("00_prepare", "01_features", f"02_train_cnn --network {' '.join(networks)}", "04_threshold"),

@@ -37,9 +37,7 @@ STEPS = {
 
 def settings(seed: int, size: int) -> list[str]:
     """Return the settings of a seed, with its simulated samples of a size."""
-    own = paired_scores.seed_settings(seed)
-    if size != 128:
-        own[0] += f"_{size}"  # the folder of the samples
+    own = paired_scores.seed_settings(seed, "study" if size == 128 else f"study_{size}")
     return [*own, f"simulation.size={size}", f"data.sizes={size}", f"training.size={size}"]
 
 

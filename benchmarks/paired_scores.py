@@ -30,10 +30,10 @@ REGIMES = {
 }  # fmt: skip
 
 
-def seed_settings(seed: int) -> list[str]:
-    """Return the settings of a seed: of the simulated samples, their split and the training."""
+def seed_settings(seed: int, cells: str = "study") -> list[str]:
+    """Return the settings of a seed: of the simulated samples, named `cells`, their split and training."""
     return [
-        f"simulation.name=study_{seed}",
+        f"simulation.name={cells}_{seed}",
         *(f"{section}.seed={seed}" for section in ("simulation", "split", "training")),
     ]
 
