@@ -22,10 +22,11 @@ REGIMES = {
     "from random weights": [
         "network.architecture=resnet18", "network.pretrained=false", "training.epochs=16",
         "training.schedule=cyclical", "training.cycle_epochs=16", "training.learning_rate=1e-3",
+        "training.batch_size=32",
     ],
     "from ImageNet weights": [
         "network.architecture=tf_efficientnet_lite0", "network.pretrained=true", "training.epochs=8",
-        "training.schedule=one_cycle", "training.learning_rate=2e-3",
+        "training.schedule=one_cycle", "training.learning_rate=8e-3", "training.batch_size=16",
     ],
 }  # fmt: skip
 

@@ -59,22 +59,21 @@ DEMO = Config(
     split=Split(validation=0.2, holdout=0.2),
     network=Network(architecture="tf_efficientnet_lite0", pretrained=True),
     training=Training(
-        size=128, epochs=10, batch_size=32, learning_rate=2e-3, schedule="one_cycle", intensity=0.3
+        size=128, epochs=8, batch_size=16, learning_rate=8e-3, schedule="one_cycle", ema_decay=0.99,
+        intensity=0.3,
     ),
     hierarchy=Hierarchy(train="stages"),
     ensemble=Ensemble(members="all", method="weighted"),
     networks={
         "baseline": (),
         "resnet18": (
-            "network.architecture=resnet18",
-            "network.pretrained=false",
-            "training.epochs=3",
-            "training.learning_rate=1e-3",
+            "network.architecture=resnet18", "network.pretrained=false", "training.epochs=2",
+            "training.batch_size=32", "training.learning_rate=2e-3",
         ),
         "features_alone": ("network.features=ten", "network.kind=trees"),
     },
-    hierarchy_networks={"stage_1": ("training.epochs=2",), "stage_2": ("training.epochs=1",)},
-)
+    hierarchy_networks={"stage_1": ("training.epochs=1",), "stage_2": ("training.epochs=1",)},
+)  # fmt: skip
 SMOKE = replace(
     DEMO,
     name="smoke",

@@ -295,7 +295,9 @@ class Training(Section):
         0.0, "share of training images with a rectangle of another, and labels mixed by area", low=0, high=1
     )
     tta: bool = setting(
-        False, "add a predictor <network>_tta, the mean over the eight flips and quarter rotations"
+        False,
+        "add a predictor <network>_tta, the mean over the eight flips and quarter rotations; not of the "
+        "training samples",
     )
     tta_crops: int = setting(
         0,

@@ -36,14 +36,14 @@ def test_an_unknown_preset_lists_the_known():
 
 def test_overrides_apply_to_all_networks_of_a_preset():
     chosen = presets.load("demo", ["all:training.epochs=3", "training.tta=true"])
-    assert PRESETS["demo"].training.epochs == 10
+    assert PRESETS["demo"].training.epochs == 8
     for own in (chosen, chosen.for_network("baseline"), chosen.for_hierarchy_network("stage_2")):
         assert own.training.epochs == 3 and own.training.tta
-    with pytest.raises(UserError, match=r"training.epochs=4: resnet18 has its own, training.epochs=3"):
+    with pytest.raises(UserError, match=r"training.epochs=4: resnet18 has its own, training.epochs=2"):
         presets.load("demo", ["training.epochs=4"])
     # those of stage_1 count only where it is trained
     of_networks = ["training.epochs=4", "resnet18:training.epochs=4"]
-    with pytest.raises(UserError, match=r"stage_1 has its own, training.epochs=2"):
+    with pytest.raises(UserError, match=r"stage_1 has its own, training.epochs=1"):
         presets.load("demo", of_networks)
     presets.load("demo", [*of_networks, "hierarchy.train=none"])
 

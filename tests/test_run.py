@@ -185,7 +185,7 @@ def test_a_network_has_its_own_settings(tmp_path):
     assert one.config.network.kind == "network" and one.for_network("baseline").folder == one.folder
     demo = cli.start(parser("Stage 99: test. \n"), ["--preset", "demo", "--work", str(tmp_path)])
     assert demo.for_hierarchy_network("stage_2").config.training.epochs == 1
-    assert demo.config.training.epochs == 10
+    assert demo.config.training.epochs == 8
 
 
 def test_a_run_continues_with_what_it_was_started_with(tmp_path):

@@ -134,6 +134,19 @@ class RunData:
         """The subsets that every predictor predicts, and ``test``."""
         return [*self.subsets, "test"]
 
+    def predictions_with(self, views: list[int]) -> list[tuple[int, str]]:
+        """Return what is predicted with some numbers of views, as pairs of a number and a subset.
+
+        Training samples are predicted with one view only: their score decides nothing, and several views
+        would take as long as several epochs.
+        """
+        return [
+            (number, subset)
+            for number in views
+            for subset in self.predicted_subsets
+            if number == 1 or subset != "train"
+        ]
+
     @property
     def evaluated_subset(self) -> str:
         """The subset that tables and figures report: the holdout, or validation where there is none."""

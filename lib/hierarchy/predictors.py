@@ -32,12 +32,8 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
     training = run.for_hierarchy_network("stage_1").config.training
     views = [1, 8] if training.tta else [1]
     combinations = hierarchy.combinations(views)
-    tables = [
-        path
-        for subset in data.predicted_subsets
-        for number in views
-        for path in hierarchy.tables(subset, number)
-    ]
+    predicted = data.predictions_with(views)
+    tables = [path for number, subset in predicted for path in hierarchy.tables(subset, number)]
 
     def combine(_step: Step) -> None:
         for number in views if distributed.is_primary() else ():
@@ -45,7 +41,7 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
             for combination in (one for one in combinations if one.views == number):
                 folder, predictor = run.predictor(combination.name), hierarchy.describe(combination)
                 predictor = replace(predictor, **training.augmented_views) if number > 1 else predictor
-                for subset in data.predicted_subsets:
+                for _, subset in data.predictions_with([number]):
                     table = hierarchy.combine(predictor, subset, calibrate)
                     predictions.save(folder / f"{subset}.npz", table)
                 predictor.write(folder)
@@ -53,11 +49,10 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
             _draw_models(run, hierarchy)
 
     def verify() -> None:
-        for subset in data.predicted_subsets:
-            for number in views:
-                hierarchy.group_predictions(hierarchy.stage_1[0], subset, number)
-                for other in hierarchy.others:
-                    hierarchy.within_NC(hierarchy.stage_2(other), subset, number)
+        for number, subset in predicted:
+            hierarchy.group_predictions(hierarchy.stage_1[0], subset, number)
+            for other in hierarchy.others:
+                hierarchy.within_NC(hierarchy.stage_2(other), subset, number)
 
     done = run.once(
         f"{script} {hierarchy.name}",
@@ -66,7 +61,10 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
         outputs=[
             run.predictor(combination.name) / name
             for combination in combinations
-            for name in ("predictor.json", *(f"{subset}.npz" for subset in data.predicted_subsets))
+            for name in (
+                "predictor.json",
+                *(f"{subset}.npz" for _, subset in data.predictions_with([combination.views])),
+            )
         ],
         verify=verify,
     )

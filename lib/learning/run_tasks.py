@@ -44,7 +44,7 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
     if task.start_from:
         inputs |= _start_weights(task, fold, script)
     outputs = [
-        task.fold_table(fold, subset, views) for views in task.views for subset in data.predicted_subsets
+        task.fold_table(fold, subset, views) for views, subset in data.predictions_with(task.views)
     ]
     if run.config.is_network:
         outputs += [task.folder(fold) / file for file in ("model.json", "weights.safetensors")]
@@ -95,7 +95,7 @@ def _start_weights(task: Task, fold: Fold, script: str) -> dict[str, str]:
 def _average_folds(task: Task, script: str) -> None:
     """Concatenate the folds' predictions of validation, and average those of the other subsets."""
     data = task.training.data
-    pairs = [(views, subset) for views in task.views for subset in data.predicted_subsets]
+    pairs = data.predictions_with(task.views)
     tables = [task.fold_table(fold, subset, views) for fold in task.folds for views, subset in pairs]
 
     def average(_step: Step) -> None:

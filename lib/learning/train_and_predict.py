@@ -62,11 +62,10 @@ def train_and_predict(task: Task, fold: Fold, identity: str) -> tuple[pd.DataFra
         history = None
         _keep_as_it_is(model, task, fold)
     probabilities = {}
-    for subset in data.predicted_subsets:
+    for views, subset in data.predictions_with(task.views):
         samples = task.training.test if subset == "test" else source
         loader = make_loader(samples, data.rows(subset, fold), chosen.batch_size, workers)
-        for views in task.views:
-            probabilities[views, subset] = predict_with(model, loader, views, f"predicting {subset}")
+        probabilities[views, subset] = predict_with(model, loader, views, f"predicting {subset}")
     return history, probabilities
 
 
