@@ -11,7 +11,7 @@ positives in each of the compared sets.
 95 % intervals: Bayesian bootstrap of the antibodies, the same weights for all scores of a simulation; shifted
 so that their center is the score.
 
-Run     python benchmarks/honest_scores.py --work FOLDER        (about 2 hours on two CPU cores)
+Run     python benchmarks/honest_scores.py --work FOLDER        (about 1.5 hours on two CPU cores)
         python benchmarks/honest_scores.py --work FOLDER --trees   (20 minutes, without the network)
 
 What is complete is skipped, so an interrupted benchmark resumes.
@@ -32,7 +32,7 @@ from lib.report.run_report import RunReport
 
 NETWORKS = {"all_alone": "trees, twenty features", "network_alone": "EfficientNet-Lite0, pretrained"}
 SETTINGS = [
-    *paired_scores.REGIMES["from ImageNet weights"], "simulation.test_samples=6000",
+    *paired_scores.REGIMES["from ImageNet weights"], "training.epochs=5", "simulation.test_samples=6000",
     "split.folds=3", "split.holdout=0", "split.siblings=0",
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The device that networks run on, and their precision."""
 
+import ctypes
 import os
 import shutil
 from copy import deepcopy
@@ -18,6 +19,19 @@ SLOW_SHARE = 0.06
 def choose_device() -> torch.device:
     """Return this process's GPU if there is one, else the CPU."""
     return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next step, where its C library is glibc's.
+
+    By default, glibc returns large blocks to the kernel, which clears them before it hands them out again: a
+    fifth of the time of a training step on a CPU. Constants are those of ``malloc.h``.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    trim_threshold, top_pad, most_mapped_blocks = -1, -2, -4
+    for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (most_mapped_blocks, 0)):
+        if set_option:
+            set_option(option, value)
 
 
 def make_deterministic(seed: int, benchmark: bool = False) -> None:

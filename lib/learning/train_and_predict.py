@@ -14,7 +14,7 @@ from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
 from lib.learning import feature_trees, losses, models
 from lib.learning.augment import Augmentation
-from lib.learning.devices import choose_device, make_deterministic
+from lib.learning.devices import choose_device, keep_freed_memory, make_deterministic
 from lib.learning.fit import fit
 from lib.learning.inference import CropGrid, predict
 from lib.learning.loader import make_loader, rarity
@@ -155,6 +155,7 @@ def prepare(task: Task, fold: Fold) -> tuple[Classifier, DataLoader]:
     workers = loading_processes(task.run.workers, device)
     if not workers:
         use_one_thread()  # for augmentation; the network uses the other cores
+        keep_freed_memory()
     make_deterministic(chosen.seed, chosen.cudnn_benchmark)
     source: SampleSource = replace(task.training.labelled, truth_NC=task.truth_NO)
     features = None if source.features is None else source.features.iloc[fold.train]

@@ -1,5 +1,9 @@
 import copy
 import dataclasses
+import platform
+import resource
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +20,7 @@ from lib.learning.devices import (
     resolve_precision,
 )
 from lib.sections import Network
+from tests.conftest import ROOT
 from tests.learning import train_toy
 from tests.learning.tiny import network
 
@@ -29,6 +34,32 @@ def test_each_process_takes_its_own_gpu_and_otherwise_the_cpu(monkeypatch):
     assert choose_device() == GPU
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert choose_device() == torch.device("cuda:3")
+
+
+COUNT_PAGES = """
+import resource, torch
+from lib.learning.devices import keep_freed_memory
+
+def new_pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(new_pages())
+keep_freed_memory()
+print(new_pages())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_memory_is_used_again():
+    """10 times 64 MB: new pages of memory each time before, the same pages after."""
+    before, after = map(
+        int, subprocess.check_output([sys.executable, "-c", COUNT_PAGES], cwd=ROOT, text=True).split()
+    )
+    pages = 2**26 / resource.getpagesize()
+    assert before > 9 * pages and after < 2 * pages
 
 
 def test_the_same_seed_draws_the_same_numbers():
