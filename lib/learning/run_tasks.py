@@ -43,9 +43,7 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
     inputs = task.training.inputs | {"selection of samples and labels": files.fingerprint_arrays(*rows)}
     if task.start_from:
         inputs |= _start_weights(task, fold, script)
-    outputs = [
-        task.fold_table(fold, subset, views) for views, subset in data.predictions_with(task.views)
-    ]
+    outputs = [task.fold_table(fold, subset, views) for views, subset in data.predictions_with(task.views)]
     if run.config.is_network:
         outputs += [task.folder(fold) / file for file in ("model.json", "weights.safetensors")]
 
