@@ -25,7 +25,7 @@ REGIMES = {
         "training.batch_size=32",
     ],
     "from ImageNet weights": [
-        "network.architecture=tf_efficientnet_lite0", "network.pretrained=true", "training.epochs=8",
+        "network.architecture=tf_efficientnet_lite0", "network.pretrained=true", "training.epochs=5",
         "training.schedule=one_cycle", "training.learning_rate=8e-3", "training.batch_size=16",
     ],
 }  # fmt: skip
