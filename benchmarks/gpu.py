@@ -119,7 +119,7 @@ def configure(scale: Scale, network: str, precision: str, *more: str) -> Config:
     """Return the settings of one measurement."""
     chosen = [
         f"data.sizes={scale.size}", f"training.size={scale.size}", f"all:network.architecture={network}",
-        "network.pretrained=false", f"training.batch_size={scale.batch_size}",
+        "network.pretrained=false", f"all:training.batch_size={scale.batch_size}",
         f"training.precision={precision}", *more,
     ]  # fmt: skip
     return presets.load("demo", chosen)
