@@ -24,14 +24,16 @@ def choose_device() -> torch.device:
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, for the next step, where its C library is glibc's.
 
-    By default, glibc returns large blocks to the kernel, which clears them before it hands them out again: a
-    fifth of the time of a training step on a CPU. Constants are those of ``malloc.h``.
+    By default, glibc returns large blocks to the kernel, which clears them before it provides them again: up
+    to a fifth of the time of a training step on a CPU.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    trim_threshold, top_pad, most_mapped_blocks = -1, -2, -4
-    for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (most_mapped_blocks, 0)):
-        if set_option:
-            set_option(option, value)
+    if set_option is None:
+        return
+    trim_threshold, top_pad, most_mapped_blocks = -1, -2, -4  # as in malloc.h
+    set_option(trim_threshold, 2**31 - 1)
+    set_option(top_pad, 2**26)
+    set_option(most_mapped_blocks, 0)
 
 
 def make_deterministic(seed: int, benchmark: bool = False) -> None:
