@@ -205,7 +205,7 @@ def main() -> None:
     """Run what is not complete yet, then print a table per predictor."""
     parser = simulated_runs.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="number of simulations")
-    parser.add_argument("--trees", action="store_true", help="without the network, in a few minutes")
+    parser.add_argument("--trees", action="store_true", help="without the network")
     options = parser.parse_args()
     networks = ["all_alone"] if options.trees else list(NETWORKS)
     reports = [run_seed(seed, networks, options) for seed in range(options.seeds)]
