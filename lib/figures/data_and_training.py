@@ -231,8 +231,8 @@ def training_curves(path: Path, history: pd.DataFrame, loss: str, title: str) ->
         axes[2].set_ylabel("maximum of the epoch")
         for axis in axes:
             axis.set_xlabel("epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_ylim(bottom=0)
+            axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            axis.set_ylim(0, 1.05 * axis.dataLim.ymax or None)  # none: all values are 0
         figure_title(figure, title)
 
 

@@ -112,6 +112,16 @@ def test_training_and_validation_curves_are_labelled_as_what_they_are(draw):
     assert rate.get_lines()[0].get_ydata().tolist() == [1e-3, 5e-4, 1e-5]
 
 
+def test_a_single_epoch_has_one_tick_and_its_values_are_within_the_axes(draw):
+    row = {"epoch": 1, "train_loss": 0.57, "validation_loss": 0.54, "learning_rate": 1e-3}
+    history = pd.DataFrame([row | {"train_macro_f1": 0.0, "validation_macro_f1": 0.0}])
+    loss, f1, _ = draw(data_and_training.training_curves, history, "bce", "toy").axes
+    low, high = loss.get_xlim()
+    assert [tick for tick in loss.get_xticks() if low <= tick <= high] == [1]
+    assert loss.get_ylim()[0] == 0 and loss.get_ylim()[1] > 0.59
+    assert f1.get_ylim()[0] == 0
+
+
 def test_the_learning_rate_curve_marks_where_it_rises_and_what_is_suggested(draw):
     curve = pd.DataFrame(
         {"learning_rate": [1e-4, 1e-3, 1e-2], "loss": [0.9, 0.4, 2.0], "smoothed": [0.8, 0.5, 1.5]}
