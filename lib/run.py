@@ -239,11 +239,12 @@ class Run:
         """Manifest of a step."""
         return self.folder / "manifests" / f"{step.replace(' ', '_').replace('/', '_')}.json"
 
-    def step(
-        self, name: str, sections: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]
-    ) -> Step:
-        """Describe a step that depends on sections of the settings and on inputs."""
-        settings = {key: value for section in sections for key, value in self.config.section(section).items()}
+    def step(self, name: str, names: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]) -> Step:
+        """Describe a step that depends on settings, by section or by ``section.field``, and on inputs."""
+        settings = {}
+        for chosen in names:
+            section = self.config.section(chosen.partition(".")[0])
+            settings |= {chosen: section[chosen]} if chosen in section else section
         script = f"{name.split()[0]}.py"
         return Step(name, self.manifest(name), settings, inputs, list(outputs), script)
 
@@ -269,7 +270,7 @@ class Run:
         work : callable
             Takes the `Step`.
         settings : iterable of str
-            Sections of the settings that the result depends on.
+            That the result depends on: a section, or one setting as ``section.field``.
         inputs : dict of str
             Fingerprints of the inputs by name.
         outputs : iterable of Path

@@ -96,6 +96,11 @@ def test_settings_that_the_work_does_not_depend_on_may_differ(tmp_path, work):
     assert not once(start(tmp_path, "--set", "training.epochs=9"), work)
 
 
+def test_work_may_depend_on_a_single_setting(tmp_path):
+    step = start(tmp_path).step("00_prepare one", ["training.seed", "submit"], {}, [])
+    assert step.settings == {"training.seed": 0, "submit.duplicates": "network"}
+
+
 def test_force_calls_it_again_also_with_other_settings(tmp_path, work):
     once(start(tmp_path), work)
     assert once(start(tmp_path, "--force"), work)

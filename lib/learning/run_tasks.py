@@ -10,6 +10,10 @@ from lib.evaluation import predictions
 from lib.learning.task import Task
 from lib.steps import Step
 
+# that the result depends on
+SETTINGS_OF_NETWORKS = ("network", "training")
+SETTINGS_OF_TREES = ("network.kind", "network.features", "training.seed")
+
 
 def run_tasks(tasks: list[Task], script: str) -> None:
     """Train networks and predict every subset with each; with folds, also average over the folds.
@@ -66,7 +70,7 @@ def _run_fold(task: Task, fold: Fold, script: str, position: str) -> None:
         done = run.once(
             f"{script} {name}",
             train_and_predict,
-            settings=["network", "training"],
+            settings=SETTINGS_OF_NETWORKS if run.config.is_network else SETTINGS_OF_TREES,
             inputs=inputs,
             outputs=outputs,
         )

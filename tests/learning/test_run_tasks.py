@@ -269,6 +269,20 @@ def test_settings_that_do_not_affect_training_may_change(copied, monkeypatch):
     assert not calls
 
 
+def test_trees_depend_on_their_features_and_seed_alone(folds, monkeypatch):
+    calls = trained(monkeypatch)
+
+    def task(*settings):
+        return class_task(reread(folds.run, *TREES, *settings), "features_alone")
+
+    run_tasks.run_tasks(
+        [task("training.epochs=2", "training.learning_rate=1", "network.dropout=0.5")], SCRIPT
+    )
+    with pytest.raises(UserError, match=r"training\.seed=0, not 3.*--force"):
+        run_tasks.run_tasks([task("training.seed=3")], SCRIPT)
+    assert not calls
+
+
 def test_two_processes_do_not_train_one_network(copied, monkeypatch):
     calls = trained(monkeypatch)
     with (
