@@ -7,7 +7,7 @@ from lib.errors import UserError
 from lib.sections import Data, Ensemble, Features, Hierarchy, Network, Simulation, Split, Threshold, Training
 from lib.settings import nearest
 
-# why each of its settings is as it is: docs/training_and_resuming.md, the recipe of `strong`
+# why each of its settings is as it is: docs/recipe.md
 STRONG = Config(
     name="strong",
     purpose="Kaggle's images: a competition entry that trains on one GPU, in five folds",

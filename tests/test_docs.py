@@ -158,7 +158,7 @@ def test_the_table_of_presets_is_that_of_the_code():
 
 
 def test_the_recipe_states_the_settings_of_strong():
-    page = PAGES[ROOT / "docs" / "training_and_resuming.md"]
+    page = PAGES[ROOT / "docs" / "recipe.md"]
     (recipe,) = re.findall(r"^\| step \| setting .*\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
     stated = dict(re.findall(r"`(\w+\.\w+)=([^`]+)`", recipe))
     strong = {row.name: row.value.lower() for row in list_settings(presets.PRESETS["strong"])}

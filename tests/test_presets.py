@@ -14,7 +14,7 @@ from lib.presets import PRESETS
 from lib.report import liu_tables
 from tests.conftest import ROOT
 
-TRAINING_PAGE = ROOT / "docs" / "training_and_resuming.md"
+RECIPE_PAGE = ROOT / "docs" / "recipe.md"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -111,7 +111,7 @@ def test_strong_full_cuts_its_crops_from_larger_arrays():
     assert full.data.sizes == (768,) and full.array_size == 768 and full.training.crop_sides == (448, 640)
     changed = {"array_size": 0, "crop": strong.training.crop, "tta_crops": 0}
     assert dataclasses.replace(full.training, **changed) == strong.training
-    (larger,) = re.findall(r"--preset strong_full --run \w+ --set ([^\n]*)", TRAINING_PAGE.read_text())
+    (larger,) = re.findall(r"--preset strong_full --run \w+ --set ([^\n]*)", RECIPE_PAGE.read_text())
     larger = presets.load("strong_full", larger.split())
     assert (larger.array_size, larger.training.size, larger.network.stem_pool) == (1536, 1024, True)
     assert larger.training.batch_size * larger.training.accumulate == strong.training.batch_size
