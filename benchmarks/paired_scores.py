@@ -17,12 +17,12 @@ import simulated_runs
 from lib.report.run_report import RunReport
 
 DRAWS = 1000
-# a network from random weights, and one from ImageNet weights; their own settings of the training
+# a network from random weights, of the size that the first studies had, and one from ImageNet weights
 REGIMES = {
     "from random weights": [
-        "network.architecture=resnet18", "network.pretrained=false", "training.epochs=16",
-        "training.schedule=cyclical", "training.cycle_epochs=16", "training.learning_rate=1e-3",
-        "training.batch_size=32",
+        "network.architecture=resnet18", "network.pretrained=false", "training.size=96",
+        "training.array_size=128", "training.epochs=12", "training.schedule=cyclical",
+        "training.cycle_epochs=12", "training.learning_rate=1e-3", "training.batch_size=32",
     ],
     "from ImageNet weights": [
         "network.architecture=tf_efficientnet_lite0", "network.pretrained=true", "training.epochs=5",
