@@ -227,12 +227,19 @@ def list_settings(config: Config) -> list[SettingRow]:
     return rows
 
 
+def list_differences(config: Config) -> dict[str, str]:
+    """Return the settings of each network and further hierarchy that differ from the run's, as for ``--set``."""
+    rows = list_settings(config)
+    return {
+        name: " ".join(f"{row.name}={row.value}" for row in list_settings(own) if row not in rows)
+        for name, own in config.for_all_targets().items()
+    }
+
+
 def describe_settings(config: Config) -> str:
     """Return every setting with its value in `config` and its meaning, then those of networks that differ."""
-    rows = list_settings(config)
-    lines = [f"{row.name + '=' + row.value:<42}  {row.meaning}" for row in rows]
+    lines = [f"{row.name + '=' + row.value:<42}  {row.meaning}" for row in list_settings(config)]
     lines.append("\nsettings of networks and further hierarchies (--set TARGET:SECTION.FIELD=VALUE):")
-    for name, own in config.for_all_targets().items():
-        differing = [f"{row.name}={row.value}" for row in list_settings(own) if row not in rows]
-        lines.append(f"{name:<24}{' '.join(differing) or 'as above'}")
+    for name, differing in list_differences(config).items():
+        lines.append(f"{name:<24}{differing or 'as above'}")
     return "\n".join(lines)

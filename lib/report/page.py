@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import files
-from lib.config import list_settings
+from lib.config import list_differences, list_settings
 from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.hierarchy import evaluation as hierarchy_evaluation
@@ -139,6 +139,7 @@ def write(report: RunReport, submission: Submission) -> None:
         times=_times(folder, run.shared_manifests),
         commands=_commands(run),
         settings=list_settings(run.config),
+        differences=list_differences(run.config),
         packages=_packages(folder),
     )
 

@@ -1,6 +1,7 @@
 """The page of a run: one file, complete, with the numbers of the tables, and without what was not run."""
 
 import dataclasses
+import re
 import shlex
 import shutil
 from html.parser import HTMLParser
@@ -266,6 +267,8 @@ def test_settings_seeds_versions_and_commands_reproduce_the_run(finished, shown)
     settings = {row[0]: row[1:] for row in shown.tables["reproduce"][0]}
     assert settings["training.size"][0] == "16" and settings["training.epochs"][0] == "2"
     assert "passes over the training samples" in settings["training.epochs"][1]
+    assert re.search(r"features_alone \(.*network\.kind=trees", shown.text)
+    assert re.search(r"stage_1_single \(.*training\.loss=cross_entropy", shown.text), "of the hierarchy too"
     command = ["bash", "run_all.sh", "--preset", "smoke", "--run", "single", "--data", str(finished.source)]
     assert shlex.join([*command, "--set", *finished.invocation.set]) in shown.text
     assert "python 05_submit.py --run single" in shown.text
