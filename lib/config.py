@@ -228,7 +228,7 @@ def list_settings(config: Config) -> list[SettingRow]:
 
 
 def list_differences(config: Config) -> dict[str, str]:
-    """Return the settings of each network and further hierarchy that differ from the run's, as for ``--set``."""
+    """Return what differs from the run's settings in each network and further hierarchy, as for ``--set``."""
     rows = list_settings(config)
     return {
         name: " ".join(f"{row.name}={row.value}" for row in list_settings(own) if row not in rows)

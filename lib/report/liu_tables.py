@@ -12,6 +12,7 @@ from lib.evaluation.metrics import macro_f1
 from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import epochs as figures
+from lib.report.paper_text import lines, pair
 from lib.report.run_report import RunReport
 from lib.sections import Threshold
 from lib.stage_files import COUNT, SHARE
@@ -211,12 +212,12 @@ def table_1_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
         {
             "model": row.model,
             "thresholds": row.thresholds,
-            "epochs": _pair(row.epochs, row.paper_epochs, "g"),
-            "train loss": _pair(row.train_loss, row.paper_train_loss),
-            "validation loss": _pair(row.validation_loss, row.paper_validation_loss),
-            "macro-F1": _pair(row.test_macro_f1, row.paper_score, ".3f")
+            "epochs": pair(row.epochs, row.paper_epochs, "g"),
+            "train loss": pair(row.train_loss, row.paper_train_loss),
+            "validation loss": pair(row.validation_loss, row.paper_validation_loss),
+            "macro-F1": pair(row.test_macro_f1, row.paper_score, ".3f")
             if pd.notna(row.test_macro_f1)
-            else _pair(row.validation_macro_f1, row.paper_score, ".3f") + "  on validation",
+            else pair(row.validation_macro_f1, row.paper_score, ".3f") + "  on validation",
         }
         for row in table.itertuples()
     ]
@@ -227,9 +228,9 @@ def section_6_3_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {
             "model": row.model,
-            "in epoch": _pair(row.epoch, row.paper_epoch, "g"),
+            "in epoch": pair(row.epoch, row.paper_epoch, "g"),
             "macro-F1 in training": f"{row.train_macro_f1:.4f}",
-            "on validation": _pair(row.validation_macro_f1, row.paper_macro_f1),
+            "on validation": pair(row.validation_macro_f1, row.paper_macro_f1),
         }
         for row in table.itertuples()
     ]
@@ -238,7 +239,7 @@ def section_6_3_pairs(table: pd.DataFrame) -> list[dict[str, str]]:
 def describe_table_1(table: pd.DataFrame, data: str) -> str:
     """Return a table of `table_1` as lines for the console; `data` names the data of ours."""
     title = f"Liu et al. 2018, table 1: ours on {data} / theirs on Kaggle's images"
-    return _lines(title, table_1_pairs(table))
+    return lines(title, table_1_pairs(table))
 
 
 def describe_section_6_3(table: pd.DataFrame, data: str) -> str:
@@ -247,16 +248,7 @@ def describe_section_6_3(table: pd.DataFrame, data: str) -> str:
         f"Liu et al. 2018, section 6.3: highest macro-F1 at threshold 0.5 over the epochs: ours on {data} / "
         f"theirs on Kaggle's images"
     )
-    return _lines(title, section_6_3_pairs(table))
-
-
-def _lines(title: str, rows: list[dict[str, str]]) -> str:
-    """Return a title and aligned rows."""
-    table = pd.DataFrame(rows)
-    width = {name: max(len(name), table[name].str.len().max()) for name in table}
-    cells = [dict(zip(table, table, strict=True)), *rows]
-    texts = ["  ".join(f"{row[name]:<{width[name]}}" for name in table).rstrip() for row in cells]
-    return "\n".join([title, *(f"  {text}" for text in texts)])
+    return lines(title, section_6_3_pairs(table))
 
 
 def read_history(network: Path) -> pd.DataFrame:
@@ -271,7 +263,3 @@ def read_history(network: Path) -> pd.DataFrame:
     folder = folder if folder.exists() else network
     script = f"02_train_cnn.py --network {network.name} --force"
     return files.read_results(folder / "history.csv", script, (), HISTORY)
-
-
-def _pair(ours: float, theirs: float | None, digits: str = ".4f") -> str:
-    return f"{ours:{digits}} / " + (f"{theirs:{digits}}" if pd.notna(theirs) else "-")

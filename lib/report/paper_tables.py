@@ -8,9 +8,8 @@ import pandas as pd
 
 from lib import files
 from lib.evaluation import predictor_scores
-from lib.report import liu_tables
+from lib.report import hoogenboom_tables, liu_tables
 from lib.report.run_report import RunReport
-from lib.stage_files import SHARE
 
 
 def write(report: RunReport, table: pd.DataFrame) -> list[str]:
@@ -25,55 +24,8 @@ def write(report: RunReport, table: pd.DataFrame) -> list[str]:
     if run.config.name == "liu":
         return liu_tables.write(report, list(table["predictor"].unique()))
     if run.config.name == "hoogenboom":
-        ours = hoogenboom_table(table, report.subset)
-        files.write_csv(run.evaluation("averages"), ours)
-        return [describe_hoogenboom(ours, report.subtitle)]
+        return hoogenboom_tables.write(report, table)
     return []
-
-
-# Hoogenboom 2019, section 3: the baseline's means over its 21 classes, on 20 % of the labelled samples
-HOOGENBOOM = {"macro_precision": 0.6422, "macro_recall": 0.3984, "macro_f1": 0.4749}
-
-
-def hoogenboom_table(table: pd.DataFrame, subset: str) -> pd.DataFrame:
-    """Compare every predictor's mean precision, recall and F1 at one threshold with the thesis's baseline.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `lib.evaluation.predictor_scores.side_by_side` returns it.
-
-    Returns
-    -------
-    DataFrame
-        predictor, macro_precision, macro_recall, macro_f1; the last row is the thesis's.
-    """
-    chosen = table[(table["subset"] == subset) & (table["decision"] == "fixed")]
-    rows = chosen[["predictor", *HOOGENBOOM]]
-    theirs = pd.DataFrame([{"predictor": "Hoogenboom 2019, baseline", **HOOGENBOOM}])
-    return pd.concat([rows, theirs], ignore_index=True)
-
-
-def describe_hoogenboom(table: pd.DataFrame, data: str) -> str:
-    """Return a table of `hoogenboom_table` as lines for the console; `data` names the data of ours."""
-    width = max(map(len, table["predictor"])) + 2
-    lines = [
-        f"means over classes: ours on {data}; theirs on Kaggle's images",
-        f"  {'':<{width}}{'precision':>10}{'recall':>10}{'F1':>10}",
-    ]
-    for row in table.itertuples():
-        means = "".join(f"{getattr(row, column):>10.4f}" for column in HOOGENBOOM)
-        lines.append(f"  {row.predictor:<{width}}{means}")
-    return "\n".join(lines)
-
-
-def hoogenboom_means(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a table of `hoogenboom_table` for display."""
-    names = {"macro_precision": "precision", "macro_recall": "recall", "macro_f1": "F1"}
-    return [
-        {"predictor": row["predictor"], **{name: f"{row[column]:.4f}" for column, name in names.items()}}
-        for row in table.to_dict("records")
-    ]
 
 
 class Shown(NamedTuple):
@@ -104,8 +56,14 @@ SHOWN = {  # by file name
     ),
     "averages": Shown(
         "Hoogenboom 2019, section 3: means over classes at one threshold",
-        hoogenboom_means,
+        hoogenboom_tables.averages_rows,
         ("predictor",),
-        dict.fromkeys(HOOGENBOOM, SHARE),
+        hoogenboom_tables.AVERAGES_COLUMNS,
+    ),
+    "printed_advantages": Shown(
+        "Hoogenboom 2019, section 3: prediction advantages that the text gives, this run / theirs",
+        hoogenboom_tables.advantages_rows,
+        ("figure", "class", "predictor"),
+        hoogenboom_tables.ADVANTAGES_COLUMNS,
     ),
 }

@@ -1,61 +1,24 @@
 """The papers' numbers, and a run's own beside them."""
 
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
 
-from lib.report import paper_tables
+from lib.report import hoogenboom_tables, paper_tables
 from tests.conftest import STAGES, call, missing_of_paper
+from tests.report.test_hoogenboom_tables import comparison, report_in
 
 
-def comparison():
-    rows = [
-        {"predictor": name, "subset": subset, "decision": decision, "samples": 9, "macro_precision": value,
-         "macro_recall": 0.2, "macro_f1": 0.3}
-        for value, (name, subset, decision) in zip(
-            (0.1, 0.9, 0.9, 0.2),
-            (("baseline", "holdout", "fixed"), ("baseline", "holdout", "tuned"),
-             ("baseline", "validation", "fixed"), ("hierarchy_hard", "holdout", "fixed")),
-            strict=True,
-        )
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_the_theses_numbers_are_its_own():
-    means = {"macro_precision": 0.6422, "macro_recall": 0.3984, "macro_f1": 0.4749}
-    assert means == paper_tables.HOOGENBOOM
-
-
-def test_the_theses_means_stand_below_ours_at_one_threshold():
-    table = paper_tables.hoogenboom_table(comparison(), "holdout")
-    assert table["predictor"].tolist() == ["baseline", "hierarchy_hard", "Hoogenboom 2019, baseline"]
-    assert table["macro_precision"].tolist() == [0.1, 0.2, 0.6422]
-    lines = paper_tables.describe_hoogenboom(table, "holdout, simulated cells").splitlines()
-    assert "holdout, simulated cells" in lines[0] and lines[1].split() == ["precision", "recall", "F1"]
-    assert lines[2].split() == ["baseline", "0.1000", "0.2000", "0.3000"]
-    assert lines[-1].split()[-3:] == ["0.6422", "0.3984", "0.4749"]
-    assert paper_tables.hoogenboom_means(table)[0] == {
-        "predictor": "baseline", "precision": "0.1000", "recall": "0.2000", "F1": "0.3000"
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(("preset", "written"), [("hoogenboom", {"averages"}), ("demo", set())])
-def test_a_papers_preset_writes_its_table(tmp_path, preset, written):
-    report = SimpleNamespace(
-        run=SimpleNamespace(
-            config=SimpleNamespace(name=preset), evaluation=lambda name: tmp_path / f"{name}.csv"
-        ),
-        subset="holdout", subtitle="holdout, cells",
-    )  # fmt: skip
-    texts = paper_tables.write(report, comparison())
-    assert {path.stem for path in tmp_path.iterdir()} == written <= set(paper_tables.SHOWN)
+@pytest.mark.parametrize(
+    ("preset", "written"), [("hoogenboom", {"averages": 3, "printed_advantages": 8}), ("demo", {})]
+)
+def test_a_papers_preset_writes_its_tables(tmp_path, preset, written):
+    texts = paper_tables.write(report_in(tmp_path, preset), comparison())
+    assert {path.stem for path in tmp_path.iterdir()} == written.keys() <= set(paper_tables.SHOWN)
     assert len(texts) == len(written)
-    for name in written:
+    for name, length in written.items():
         shown, path = paper_tables.SHOWN[name], tmp_path / f"{name}.csv"
         rows = shown.rows(shown.read(path))
-        assert len(rows) == 3 and rows == shown.rows(pd.read_csv(path))
+        assert len(rows) == length and rows == shown.rows(pd.read_csv(path))
 
 
 @pytest.mark.slow
@@ -80,8 +43,12 @@ def test_the_preset_of_the_thesis_runs_with_every_network_row_and_figure(smoke, 
     assert averages["predictor"].tolist() == [*rows, "Hoogenboom 2019, baseline"]
     holdout = pd.read_csv(run / "evaluation" / "predictors.csv").query("subset == 'holdout'")
     at_05 = holdout[holdout["decision"] == "fixed"].set_index("predictor").loc[rows]
-    for column in paper_tables.HOOGENBOOM:
+    for column in hoogenboom_tables.PRINTED_AVERAGES:
         assert averages[column].tolist()[:-1] == pytest.approx(at_05[column].tolist())
+    # Actin filaments are too rare here to be trained
+    advantages = pd.read_csv(run / "evaluation" / "printed_advantages.csv")
+    rare = advantages["class"] == "Actin filaments"
+    assert rare.sum() == 2 and advantages["prediction_advantage"].isna().tolist() == rare.tolist()
     figures = {path.stem for path in (run / "figures").iterdir()}
     assert figures >= {"class_counts", "labels_per_sample", "scores_baseline"} | {
         f"{name}{end}" for name in ("models", "groups", "within_groups", "advantages") for end in ("", "_two")
