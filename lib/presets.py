@@ -106,10 +106,12 @@ FUSION = replace(
     ensemble=Ensemble(),
     networks={
         "network_alone": (),
+        "layer_alone": ("network.features=ten", "network.feature_factor=0"),  # its features are all 0
         "with_ten": ("network.features=ten",),
         "with_ten_scaled": ("network.features=ten", "network.feature_factor=10"),
         "with_ten_standardised": ("network.features=ten", *STANDARDISED),
         "with_all_standardised": ("network.features=all", *STANDARDISED),
+        "with_all_linear": ("network.features=all", *STANDARDISED, "network.fusion=linear"),
         "ten_alone": ("network.features=ten", "network.kind=trees"),
         "all_alone": ("network.features=all", "network.kind=trees"),
     },

@@ -168,8 +168,9 @@ class Network(Section):
     features: str = setting("none", "features of stage 01 that the network takes", ("none", "ten", "all"))
     fusion: str = setting(
         "pooled",
-        "what features are concatenated with: the pooled representation, or the backbone's 28 logits (Liu)",
-        ("pooled", "logits"),
+        "what features are concatenated with: the pooled representation, also without a layer between it and "
+        "the last one (linear), or the backbone's 28 logits (Liu)",
+        ("pooled", "linear", "logits"),
     )
     feature_scaling: str = setting(
         "minmax", "of features: to [0, 1], or standardised; fitted on training rows", ("minmax", "standard")

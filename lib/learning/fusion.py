@@ -67,6 +67,9 @@ class FeatureScaler(nn.Module):
 class Fusion(nn.Module):
     """Maps representation and features to logits: concatenation, fully connected layer, dropout, last layer.
 
+    Without the fully connected layer, the logits are those of a network without features, plus a linear
+    function of the features.
+
     Parameters
     ----------
     representation : int
@@ -75,7 +78,7 @@ class Fusion(nn.Module):
     scaler : FeatureScaler
     outputs : int
     width : int
-        Outputs of the fully connected layer.
+        Outputs of the fully connected layer; 0: without it.
     dropout : float
     """
 
@@ -84,12 +87,9 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.scaler = scaler
-        self.layers = nn.Sequential(
-            nn.Linear(representation + len(scaler.weight), width),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(width, outputs),
-        )
+        self.concatenated = representation + len(scaler.weight)
+        own = (nn.Linear(self.concatenated, width), nn.ReLU(inplace=True)) if width else ()
+        self.layers = nn.Sequential(*own, nn.Dropout(dropout), nn.Linear(width or self.concatenated, outputs))
 
     def forward(self, representation_BR: torch.Tensor, features_BF: torch.Tensor) -> torch.Tensor:
         """Return logits, shape (B, outputs)."""

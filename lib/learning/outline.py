@@ -43,7 +43,7 @@ def outline(model: Classifier) -> Outline:
         if isinstance(module, FeatureScaler):
             count = len(spec.features)
             features = [Block("biological features", f"{count}"), Block(_describe(name, module), f"{count}")]
-            output.append(Block("concatenation", f"{model.fusion.layers[0].in_features}"))
+            output.append(Block("concatenation", f"{model.fusion.concatenated}"))
             continue
         branch = image if module in of_image else output
         before_last = f"dropout {spec.dropout:g}, in training"

@@ -84,6 +84,17 @@ def test_fusion_concatenates_then_layer_dropout_output():
     assert torch.equal(fusion(representation_BR, features_BF), expected)
 
 
+def test_a_linear_fusion_adds_a_linear_function_of_the_features():
+    fusion = Fusion(6, fitted(), outputs=3, width=0, dropout=0.5)
+    dropout, output = fusion.layers
+    assert dropout.p == 0.5 and (output.in_features, output.out_features) == (6 + 5, 3)
+    representation_BR, features_BF = torch.randn(2, 6), torch.tensor([[1.0, 0.0, 3.0, 5.0, 20.0]] * 2)
+    fusion.eval()
+    of_image = torch.nn.functional.linear(representation_BR, output.weight[:, :6], output.bias)
+    of_features = fusion.scaler(features_BF) @ output.weight[:, 6:].T
+    assert torch.allclose(fusion(representation_BR, features_BF), of_image + of_features, atol=1e-6)
+
+
 def test_a_checkpoint_contains_its_scale():
     first, second = fitted(), FeatureScaler(5, "minmax")
     second.load_state_dict(first.state_dict())

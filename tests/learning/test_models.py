@@ -126,6 +126,8 @@ def test_the_last_layer_is_that_of_backbone_fusion_or_heads():
         RESNET, 5, features=table, heads=[[0], [1, 2]]
     )  # the heads receive the fused representation
     assert both.fusion.layers[-1].out_features == 256 == both.heads.group.in_features
+    linear = network(with_settings(fusion="linear"), features=table)
+    assert linear.last_layer is linear.fusion.layers[-1] and len(linear.fusion.layers) == 2
     features_BF = torch.zeros(2, 1)
     assert both(torch.from_numpy(images()), features_BF).shape == (2, 3 + 2)
 

@@ -46,6 +46,10 @@ def test_the_pooled_representation_takes_the_place_of_the_logits():
     assert image[-1].shape == "96" and "pooling" in image[-1].operation
     assert output[0].shape == str(96 + 11)
     assert "weights from 0.5 to 4" in features[1].operation, "too many to list"
+    *_, output = outline(fused(fusion="linear"))
+    assert [block.operation for block in output[:3]] == [
+        "concatenation", "dropout 0.5, in training", "fully connected layer"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_efficientnet", "test_vit"])
