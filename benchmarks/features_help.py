@@ -1,6 +1,8 @@
 """Do biological features help a network? The preset fusion, from random and from ImageNet weights.
 
-Gains on the simulated test samples over the network without features. Thresholds are those of stage 04.
+Gains on the simulated test samples. Features come with a fully connected layer, which a network has to learn:
+those networks are compared with one that has the layer, but features that are all 0; linear fusion, and trees
+on the features alone, with the network without features. Thresholds are those of stage 04.
 
 Run     python benchmarks/features_help.py --work FOLDER        (about 2.5 hours on two CPU cores, 3 seeds)
 
@@ -18,11 +20,17 @@ STAGES = ("00_prepare", "01_features", "02_train_cnn", "04_threshold")
 def main() -> None:
     """Train what is not trained yet, then print a table per regime."""
     options = simulated_runs.parse_seeds(__doc__)
-    names = list(presets.PRESETS["fusion"].networks)
+    preset = presets.PRESETS["fusion"]
+    alone, layer, *others = names = list(preset.networks)
+    reference = {layer: alone}
+    for name in others:
+        network = preset.for_network(name).network
+        has_layer = network.kind == "network" and network.fusion == "pooled"
+        reference[name] = layer if has_layer else alone
     for regime in paired_scores.REGIMES:
         reports = paired_scores.run_regime(regime, STAGES, "fusion", options)
         print(f"\n{regime}")
-        paired_scores.print_paired_gains(reports, names, "network", dict.fromkeys(names[1:], names[0]))
+        paired_scores.print_paired_gains(reports, names, "network", reference)
 
 
 if __name__ == "__main__":
