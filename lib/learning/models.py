@@ -61,8 +61,8 @@ class Classifier(nn.Module):
             outputs = len(spec.outputs) if spec.heads is None else spec.fusion_width
             scaler = FeatureScaler(len(spec.features), spec.feature_scaling)
             width = len(_own_outputs(spec)) or width
-            fused = 0 if spec.fusion == "linear" else spec.fusion_width
-            self.fusion = Fusion(width, scaler, outputs, fused, spec.dropout)
+            layer = {"pooled": spec.fusion_width, "logits": spec.fusion_width, "linear": 0}[spec.fusion]
+            self.fusion = Fusion(width, scaler, outputs, layer, spec.dropout)
             width = outputs
         if spec.heads is not None:
             self.heads = GroupHeads(width, spec.heads, spec.fusion_width, spec.dropout)

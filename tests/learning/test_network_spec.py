@@ -43,7 +43,7 @@ def test_the_names_of_the_activations_are_those_that_are_implemented():
         ({"dropout": 2.0}, ("dropout=2.0",)),
         ({"features": ["x", "x"]}, ("features",)),
         ({"feature_scaling": "log"}, ("feature_scaling=log",)),
-        ({"fusion": "early"}, ("fusion=early", "pooled logits")),
+        ({"fusion": "early"}, ("fusion=early", "pooled linear logits")),
         ({"fusion_width": 10**9}, ("fusion_width",)),
         ({"heads": [[0, 0]]}, ("heads",)),
         ({"heads": [[0, 1], []]}, ("heads",)),
