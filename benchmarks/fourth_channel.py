@@ -4,7 +4,7 @@ Liu, Zhang, Zhou 2018 (6.2.1) found that copied weights learn faster than zeros;
 and multiplies all by 3/4. With and without dropout before the last layer. Gains on the
 simulated test samples over zeros without dropout.
 
-Run     python benchmarks/fourth_channel.py --work FOLDER       (about an hour on two CPU cores, 3 seeds)
+Run     python benchmarks/fourth_channel.py --work FOLDER       (about 75 minutes on two CPU cores, estimated)
 
 What is complete is skipped, so an interrupted benchmark resumes; --seeds 1 runs the first seed alone.
 """

@@ -11,7 +11,7 @@ positives in each of the compared sets.
 95 % intervals: Bayesian bootstrap of the antibodies, the same weights for all scores of a simulation; shifted
 so that their center is the score.
 
-Run     python benchmarks/honest_scores.py --work FOLDER        (about an hour on two CPU cores)
+Run     python benchmarks/honest_scores.py --work FOLDER        (about an hour on two CPU cores, estimated)
         python benchmarks/honest_scores.py --work FOLDER --trees   (20 minutes, without the network)
 
 What is complete is skipped, so an interrupted benchmark resumes.

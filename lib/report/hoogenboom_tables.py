@@ -54,7 +54,10 @@ def write(report: RunReport, table: pd.DataFrame) -> list[str]:
     files.write_csv(report.run.evaluation("printed_advantages"), of_classes)
     ours = f"ours on {report.subtitle}"
     return [
-        lines(f"Hoogenboom 2019: means over classes at one threshold: {ours}", averages_rows(of_means)),
+        lines(
+            f"Hoogenboom 2019: means over classes at one threshold: {ours}; theirs on Kaggle's images",
+            averages_rows(of_means),
+        ),
         lines(
             f"Hoogenboom 2019: prediction advantages that the text gives: {ours} / theirs on Kaggle's images",
             advantages_rows(of_classes),

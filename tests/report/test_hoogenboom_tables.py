@@ -88,6 +88,6 @@ def test_printed_advantages_stand_beside_the_runs_own(tmp_path):
 
 def test_the_tables_say_whose_numbers_they_are(tmp_path):
     means, advantages = hoogenboom_tables.write(report_in(tmp_path), comparison())
-    assert "holdout, cells" in means.splitlines()[0]
+    assert "ours on holdout, cells; theirs on Kaggle's images" in means.splitlines()[0]
     assert means.splitlines()[-1].split()[-3:] == ["0.6422", "0.3984", "0.4749"]
     assert "ours on holdout, cells / theirs on Kaggle's images" in advantages
