@@ -44,7 +44,7 @@ from lib.learning.training_data import TrainingData
 
 SHARD_ROWS = 64
 WARM_UP = 5  # steps
-COMPILING = 150  # seconds that must be left
+COMPILING = 100  # seconds that must be left
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scale:
     size: int = 512
     batch_size: int = 32
     samples: int = 2048
-    seconds: float = 8.0
+    seconds: float = 5.0
     steps: int = 1024
 
 

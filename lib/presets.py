@@ -256,7 +256,7 @@ LADDER = replace(
     simulation=STUDY_CELLS,
     split=Split(validation=0.2),
     network=Network(architecture="tf_efficientnet_lite0", dropout=0.5),
-    training=Training(size=128, epochs=6, batch_size=32, learning_rate=1e-3, cycle_epochs=6.0),
+    training=Training(size=128, epochs=6, batch_size=16, learning_rate=1e-3, cycle_epochs=6.0),
     hierarchy=Hierarchy(),
     ensemble=Ensemble(members="ema_tta,second_network_tta"),
     networks={

@@ -270,7 +270,8 @@ def _resume(state: TrainState, path: Path, identity: str) -> None:
     """Restore what an interrupted training saved, if it had the same settings and inputs."""
     with files.reading(path, predictions.creator(path.parent)):
         check_archive(path)
-        content = torch.load(path, map_location=state.device, weights_only=True)
+        # on the CPU, where an optimiser keeps its count of steps: on a GPU, each step would wait for it
+        content = torch.load(path, map_location="cpu", weights_only=True)
         if content["identity"] != identity:
             return
         _check_saved(content, state)
