@@ -66,7 +66,7 @@ class Scale:
     size: int = 512
     batch_size: int = 32
     samples: int = 2048
-    seconds: float = 5.0
+    seconds: float = 3.0
     steps: int = 1024
 
 
@@ -80,13 +80,15 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, ...]] = []
+        self.started = time.monotonic()
 
     def add(self, *cells: str, rate: float = 0.0, share: float = 0.0, remarks: str = "") -> None:
         """Add a row; `cells` are measurement, network and precision, and memory is that since `start`."""
         memory = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if torch.cuda.is_available() else ""
         numbers = (f"{rate:,.1f}" if rate else "", f"{share:.3f}" if share else "", memory if rate else "")
         self.rows.append((*cells, *numbers, remarks))
-        print(*filter(None, self.rows[-1]), sep="; ", file=sys.stderr, flush=True)
+        after = f"after {console.format_seconds(time.monotonic() - self.started)}"
+        print(after, *filter(None, self.rows[-1]), sep="; ", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
         lines = (self.HEADER, ("---",) * len(self.HEADER), *self.rows)
@@ -200,14 +202,14 @@ def kill_and_resume(work: Path, array: Path, scale: Scale, precision: str, worke
         started.start()
         return started
 
-    killed, state, saved = process("killed"), work / "killed" / "state.pt", set()
+    whole, killed = process("whole"), process("killed")
+    state, saved = work / "killed" / "state.pt", set()
     while killed.is_alive() and len(saved) < 3:
         saved |= {state.stat().st_mtime_ns} if state.exists() else set()
         time.sleep(0.001)
     killed.kill()
     killed.join()
-    for name in ("killed", "whole"):
-        one = process(name)
+    for one in (process("killed"), whole):
         one.join()
         if one.exitcode:
             return f"failed with exit code {one.exitcode}"
@@ -274,14 +276,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="loading processes")
     parser.add_argument("--minutes", type=float, default=7.5, help="what has not begun by then is left out")
     options = parser.parse_args()
-    started, scale, table = time.monotonic(), TOY if options.toy else Scale(), Table()
+    scale, table = TOY if options.toy else Scale(), Table()
     console.quiet = True
     with tempfile.TemporaryDirectory() as folder:
-        deadline = started + 60 * options.minutes
+        deadline = table.started + 60 * options.minutes
         measure(table, scale, Path(folder), options.workers, deadline, compile=not options.toy)
         gc.collect()  # closes the array before its folder is removed
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    took = console.format_seconds(time.monotonic() - started)
+    took = console.format_seconds(time.monotonic() - table.started)
     print(
         f"\n{device}, torch {torch.__version__}, {options.workers} loading processes; {scale.size} px, "
         f"batches of {scale.batch_size}; measured in {took}\n\n{table}"

@@ -1,5 +1,7 @@
+import multiprocessing
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -115,6 +117,27 @@ class Killed:
         if os.getpid() != self.parent:
             os.kill(os.getpid(), signal.SIGKILL)
         return np.zeros((4, 4, 4), np.uint8)
+
+
+class OfChild:
+    """Images that are 1 in a process that is a child of the one that made them."""
+
+    def __init__(self):
+        self.parent = os.getpid()
+
+    def __getitem__(self, row):
+        return np.full((4, 4, 4), os.getppid() == self.parent, np.uint8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems start processes in their own way")
+def test_processes_are_forked_whatever_the_default_is():
+    default = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        batches = list(make_loader(SampleSource(OfChild(), IDS), np.arange(20), 6, workers=1))
+    finally:
+        multiprocessing.set_start_method(default, force=True)
+    assert len(batches) == 4 and all(batch.images_BHWK.all() for batch in batches)
 
 
 def test_a_killed_process_is_an_error_here():
