@@ -103,7 +103,7 @@ FUSION = replace(
     split=Split(validation=0.2),
     features=Features(columns="all"),
     hierarchy=Hierarchy(),
-    ensemble=Ensemble(),
+    ensemble=Ensemble(members="network_alone,all_alone"),
     networks={
         "network_alone": (),
         "layer_alone": ("network.features=ten", "network.feature_factor=0"),  # its features are all 0
@@ -123,6 +123,7 @@ FOURTH_CHANNEL = replace(
     purpose="simulated cells: which initial weights should the fourth channel of a pretrained network have?",
     cost="about 35 minutes on 2 CPU cores, simulation included (estimated)",
     features=Features(),
+    ensemble=Ensemble(),
     networks={
         "zero": ("network.fourth_channel=zero",),
         "copied": ("network.fourth_channel=copy",),
