@@ -11,6 +11,7 @@ from lib.labels import CHANNELS
 
 WIDTH, LINE = 10.2, 0.135  # of the diagram, and of a line of text, in inches
 COLUMNS = (0.75, 2.75, 4.7, 6.65, 8.95)  # centres: image, first network, group, second network, classes
+BOX, FITTING = 1.4, 23  # width of a box without its rounded edge, and the letters that fit in it at full size
 IMAGE = f"image\n{' '.join(CHANNELS)}"
 UNION = "labels: all classes of at least 0.5 in the accepted groups"
 
@@ -63,7 +64,7 @@ def both_models(
         axes.text(WIDTH - 0.05, place + 0.15, UNION, fontsize=8, ha="right", **header)
         middle = place - sum(heights) / 2
         _box(axes, COLUMNS[0], middle, IMAGE, GREY)
-        _box(axes, COLUMNS[1], middle, f"stage 1: {stage_1}\n{len(branches)} outputs, sigmoid", BLUE)
+        _box(axes, COLUMNS[1], middle, f"stage 1:\n{stage_1}\n{len(branches)} outputs, sigmoid", BLUE)
         _arrow(axes, (COLUMNS[0], middle), (COLUMNS[1], middle))
         for branch, height in zip(branches, heights, strict=True):
             _draw_branch(axes, branch, place - height / 2, middle)
@@ -73,7 +74,7 @@ def both_models(
 def _draw_branch(axes: Axes, branch: Branch, height: float, from_height: float) -> None:
     outputs = f"{len(branch.classes)} outputs" + ' (+ "other")' * branch.other
     _box(axes, COLUMNS[2], height, f"{branch.group}:\nat least 0.5", ORANGE)
-    _box(axes, COLUMNS[3], height, f"stage 2: {branch.network}\n{outputs}", GREEN)
+    _box(axes, COLUMNS[3], height, f"stage 2:\n{branch.network}\n{outputs}", GREEN)
     names = "\n".join([*branch.classes, *['"other" (variant)'] * branch.other])
     axes.text(COLUMNS[4] - 0.75, height, names, va="center", fontsize=7.5, linespacing=1.25, color=DARK)
     _arrow(axes, (COLUMNS[1], from_height), (COLUMNS[2], height))
@@ -82,12 +83,13 @@ def _draw_branch(axes: Axes, branch: Branch, height: float, from_height: float) 
 
 
 def _box(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Draw a text in a box with a width of 1.5 inches, centred at a point."""
+    """Draw a text in a box centred at a point, smaller where its lines are long."""
     box = FancyBboxPatch(
-        (x - 0.7, y - 0.22), 1.4, 0.44, boxstyle="round,pad=0.04", facecolor="white", edgecolor=color
+        (x - BOX / 2, y - 0.24), BOX, 0.48, boxstyle="round,pad=0.04", facecolor="white", edgecolor=color
     )
     axes.add_patch(box)
-    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=DARK)
+    fontsize = 7.5 * min(FITTING / max(map(len, text.split("\n"))), 1)
+    axes.text(x, y, text, ha="center", va="center", fontsize=fontsize, color=DARK)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], shrink: float = 0.75) -> None:
