@@ -273,6 +273,7 @@ LADDER = replace(
             *EMA, "network.architecture=resnet18", "network.pretrained=false", "training.epochs=16",
             "training.learning_rate=1e-3",
         ),
+        "multilevel": (*IMAGENET, "network.head=multilevel"),  # no step: in place of `head`
     },
     hierarchy_networks={},
 )  # fmt: skip

@@ -77,7 +77,8 @@ def test_a_hierarchy_needs_networks():
 
 def test_each_step_of_the_ladder_adds_to_the_one_before_and_they_lead_to_strong():
     ladder, strong = PRESETS["ladder"], PRESETS["strong"]
-    *steps, second = ladder.networks
+    *steps, second, variant = ladder.networks
+    assert set(ladder.networks[variant]) - set(ladder.networks["imagenet"]) == {"network.head=multilevel"}
     for before, after in pairwise(steps):
         assert set(ladder.networks[before]) < set(ladder.networks[after]), after
     first, last, other = (ladder.for_network(name) for name in (steps[0], steps[-1], second))
