@@ -11,7 +11,6 @@ import numpy as np
 CHANNELS = ("red", "green", "blue")  # without yellow, as in the tables of duplicates that others published
 SIZE, HASHED_SIZE = 64, 32  # pixels of a thumbnail, and of the plane that is transformed
 BITS = 64  # of the hash of a channel
-UNRELATED = BITS // 2  # bits by which unrelated channels differ on average
 MAX_SHIFT = 6  # pixels of a thumbnail, 9 % of the side
 ORIENTATIONS = 8  # four rotations, and those of the mirror image
 FLAT = 1e-4  # grey levels within which a channel has no structure; float32's rounding is below that

@@ -147,7 +147,8 @@ def make_split(
     if settings.folds > 1:
         empty += [f"fold {fold}" for fold in range(settings.folds) if fold not in fold_N]
     if empty:
-        groups = "" if len(numbers_G) == len(ids) else f" in {len(numbers_G)} groups"
+        several = "s" * (len(numbers_G) != 1)
+        groups = "" if len(numbers_G) == len(ids) else f" in {len(numbers_G)} group{several}"
         raise UserError(
             f"{len(ids)} samples{groups} are too few for this split: {empty[0]} would be empty; "
             f"add samples, or change split.validation, split.holdout or split.folds"
