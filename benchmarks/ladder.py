@@ -3,8 +3,8 @@
 The first step is the first edition of `strong` in small, from random weights; each of the next has one change
 more. Two steps are evaluated apart: the folds are a second run of the network `ema` (their mean, with
 thresholds fitted on the predictions out of fold), and the second network is averaged with the first on
-the single split. Gains on the simulated test samples over the step before; `multilevel` is no step, but another
-head in place of that of the step `head`.
+the single split. Gains on the simulated test samples over the step before; `multilevel` is no step, but
+another head in place of that of the step `head`.
 
 Run     python benchmarks/ladder.py --work FOLDER               (about 2.5 hours on two CPU cores, 3 seeds)
         python benchmarks/ladder.py --work FOLDER --size 256    (larger images: five times as long)

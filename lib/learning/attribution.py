@@ -42,7 +42,7 @@ def attributions(
     """
     model.eval()
     device = model.mean.device
-    precision = resolve_precision(model.spec.precision, device, model)
+    precision = resolve_precision(model.spec.precision, device, model, gradients=True)
     image_BHWK = torch.from_numpy(images_BHWK).to(device).float()
     features, rows = torch.from_numpy(features_BF).to(device), torch.arange(len(outputs_B))
     # fixed: a network that standardises each image would undo the factor a

@@ -12,7 +12,7 @@ from lib.errors import UserError
 
 # with a larger share of its multiplications in depthwise convolutions, a network trains faster in float32
 # than in bfloat16 on a CPU: those with 7 to 9 % do (MobileNetV2, EfficientNet-Lite0), those with 0 to 5 %
-# (ResNet, ConvNeXt, EfficientNetV2) do not
+# (ResNet, ConvNeXt, EfficientNetV2) do not; all predict faster in bfloat16
 SLOW_SHARE = 0.06
 
 
@@ -70,19 +70,21 @@ def choose_type(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def resolve_precision(precision: str, device: torch.device, model: nn.Module) -> str:
+def resolve_precision(precision: str, device: torch.device, model: nn.Module, gradients: bool) -> str:
     """Return the precision that a network computes in on a device: float32, bfloat16 or float16.
 
     Parameters
     ----------
     precision : str
         As the setting ``training.precision``. ``auto`` selects as `choose_type` does, but float32 on a CPU
-        for a network with much of its work in depthwise convolutions (`SLOW_SHARE`).
+        for the gradients of a network with much of its work in depthwise convolutions (`SLOW_SHARE`).
     model : nn.Module
         A `lib.learning.models.Classifier` if it has depthwise convolutions.
+    gradients : bool
+        Whether gradients are computed too, as in training.
     """
     chosen = choose_type(precision, device)
-    if precision == "auto" and chosen == torch.bfloat16 and device.type == "cpu":
+    if gradients and precision == "auto" and chosen == torch.bfloat16 and device.type == "cpu":
         chosen = torch.float32 if depthwise_share(model) > SLOW_SHARE else chosen
     return str(chosen).removeprefix("torch.")
 

@@ -154,7 +154,7 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
-    precision = resolve_precision(precision, device, model)
+    precision = resolve_precision(precision, device, model, gradients=False)
     collected = PassAccumulator()
     with torch.inference_mode(), Progress(len(batches.batch_sampler.rows), label, "images") as progress:
         for batch in batches:

@@ -49,7 +49,7 @@ class TrainState:
         ]
         self.schedule = Schedule(settings, len(self.step_sizes))
         self.stopping = EarlyStopping(settings.early_stopping)
-        self.precision = resolve_precision(settings.precision, self.device, model)
+        self.precision = resolve_precision(settings.precision, self.device, model, gradients=True)
         half = self.precision == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.average = make_average(model, settings)

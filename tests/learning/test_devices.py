@@ -118,11 +118,12 @@ def test_the_share_of_depthwise_convolutions_is_counted(monkeypatch):
     assert not [layer for layer in model.modules() if layer._forward_hooks]
     assert devices.depthwise_share(train_toy.Toy()) == 0
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert resolve_precision("auto", CPU, train_toy.Toy()) == "bfloat16"
+    assert resolve_precision("auto", CPU, train_toy.Toy(), gradients=True) == "bfloat16"
     for limit, expected in ((share * 1.01, "bfloat16"), (share * 0.99, "float32")):
         monkeypatch.setattr(devices, "SLOW_SHARE", limit)
-        assert resolve_precision("auto", CPU, model) == expected
-    assert resolve_precision("bfloat16", CPU, model) == "bfloat16"
+        assert resolve_precision("auto", CPU, model, gradients=True) == expected
+        assert resolve_precision("auto", CPU, model, gradients=False) == "bfloat16"
+    assert resolve_precision("bfloat16", CPU, model, gradients=True) == "bfloat16"
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -131,7 +132,7 @@ def test_the_share_of_depthwise_convolutions_is_counted(monkeypatch):
 ])  # fmt: skip
 def test_auto_is_the_precision_measured_to_be_faster(monkeypatch, name, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert resolve_precision("auto", CPU, network(Network(architecture=name))) == expected
+    assert resolve_precision("auto", CPU, network(Network(architecture=name)), gradients=True) == expected
 
 
 def test_a_layer_computes_in_float32_within_mixed_precision():
