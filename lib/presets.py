@@ -52,8 +52,8 @@ STRONG_ENSEMBLE = replace(
 DEMO = Config(
     name="demo",
     purpose="simulated cells, small images and networks: the whole pipeline on two CPU cores",
-    cost="9 minutes on 2 CPU cores, 2.6 GB of memory",
-    score="macro-F1 0.387 on its simulated test set (random guessing: about 0.06)",
+    cost="8 minutes on 2 CPU cores, 2.6 GB of memory",
+    score="macro-F1 0.388 on its simulated test set (random guessing: about 0.06)",
     simulation=Simulation("demo", train_samples=3000, test_samples=1000, size=128, visibility=2.0),
     data=Data(sizes=(128,)),
     split=Split(validation=0.2, holdout=0.2),
