@@ -1,3 +1,4 @@
+import itertools
 import multiprocessing
 import os
 import signal
@@ -117,6 +118,22 @@ class Killed:
         if os.getpid() != self.parent:
             os.kill(os.getpid(), signal.SIGKILL)
         return np.zeros((4, 4, 4), np.uint8)
+
+
+def test_processes_stay_from_epoch_to_epoch_and_start_anywhere_in_one(array):
+    source = SampleSource(array, IDS, np.eye(20, 28, dtype=bool))
+    how = {"seed": 5, "augmentation": Augmentation(Training(size=16, seed=5))}
+    alone, shared = (make_loader(source, np.arange(20), 6, workers, **how) for workers in (0, 2))
+    processes = []
+    for epoch, first, read in ((0, 0, 4), (1, 0, 1), (2, 2, 4), (2, 0, 4)):  # the second is left unfinished
+        for batches in (alone, shared):
+            batches.batch_sampler.epoch, batches.batch_sampler.first = epoch, first
+        ours, theirs = (list(itertools.islice(batches, read)) for batches in (shared, alone))
+        assert len(ours) == len(theirs) == min(read, 4 - first)
+        for our, their in zip(ours, theirs, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(our, their, strict=True))
+        processes.append([process.pid for process in shared._iterator._workers])
+    assert all(each == processes[0] for each in processes)
 
 
 class OfChild:
