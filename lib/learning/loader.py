@@ -160,8 +160,8 @@ def make_loader(
         batch_sampler=EpochSampler(rows, batch_size, seed, weight_N),
         collate_fn=_collate,
         num_workers=workers,
-        # a fork starts fastest, also where another way is Python's default (3.14), or that of the process that
-        # started this one
+        # a fork starts fastest, also where another way is Python's default (3.14), or that of this process's
+        # parent
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         persistent_workers=workers > 0,  # from epoch to epoch: beside a GPU, 16 take a second to start
         pin_memory=torch.cuda.is_available(),
