@@ -108,18 +108,6 @@ def test_opencvs_threads_end_before_processes_are_forked(array):
         cv2.setNumThreads(threads)
 
 
-class Killed:
-    """Images whose process is killed."""
-
-    def __init__(self):
-        self.parent = os.getpid()
-
-    def __getitem__(self, row):
-        if os.getpid() != self.parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros((4, 4, 4), np.uint8)
-
-
 def test_processes_stay_from_epoch_to_epoch_and_start_anywhere_in_one(array):
     source = SampleSource(array, IDS, np.eye(20, 28, dtype=bool))
     how = {"seed": 5, "augmentation": Augmentation(Training(size=16, seed=5))}
@@ -155,6 +143,18 @@ def test_processes_are_forked_whatever_the_default_is():
     finally:
         multiprocessing.set_start_method(default, force=True)
     assert len(batches) == 4 and all(batch.images_BHWK.all() for batch in batches)
+
+
+class Killed:
+    """Images whose process is killed."""
+
+    def __init__(self):
+        self.parent = os.getpid()
+
+    def __getitem__(self, row):
+        if os.getpid() != self.parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros((4, 4, 4), np.uint8)
 
 
 def test_a_killed_process_is_an_error_here():
