@@ -29,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
         known = tasks.hierarchy_tasks(run, data)
         run_tasks.run_tasks([known[name] for name in run.selected(known)], SCRIPT)
         if not run.options.network:
-            predictors.write_predictors(run, data, SCRIPT)
+            with run.in_turn():
+                predictors.write_predictors(run, data, SCRIPT)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 WORLD = int(os.environ.get("WORLD_SIZE", "1"))  # processes that train together
+# on this machine, also those that train a network each: they share its cores and its memory
+LOCAL_WORLD = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 RANK = int(os.environ.get("RANK", "0")) if WORLD > 1 else 0
 
 

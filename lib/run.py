@@ -235,6 +235,11 @@ class Run:
         """Lock the run's folder for this process, or together with others that lock it as shared."""
         return files.lock(self.folder, shared) if distributed.is_primary() else nullcontext()
 
+    def in_turn(self) -> AbstractContextManager[None]:
+        """Wait for other processes that share the run's lock, to do in turn what each of them must."""
+        lock = files.waiting_lock(self.folder / ".turn.lock")
+        return lock if distributed.is_primary() else nullcontext()
+
     def manifest(self, step: str) -> Path:
         """Manifest of a step."""
         return self.folder / "manifests" / f"{step.replace(' ', '_').replace('/', '_')}.json"

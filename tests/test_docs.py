@@ -73,6 +73,7 @@ NOT_RUN = {
     "bash run_all.sh --set training.seed=1 --run other": "as --run small, with another setting",
     "bash run_all.sh --set baseline:training.epochs=20 --run long": "as --run small, with another setting",
     "bash run_all.sh --set split.folds=1 --run quick": "as --run small, with another setting",
+    "bash run_all.sh --gpus 2 --folds 5 --run shared": "needs two GPUs; test_pipeline starts two processes",
     "bash run_all.sh --preset strong_ensemble": "as strong, with another network",
     "bash run_all.sh --run grouped --set hierarchy.train=all": "the preset smoke trains such a hierarchy",
 }
@@ -268,9 +269,9 @@ def test_commands_are_understood(command):
         return
     if script == "run_all.sh":
         script = "00_prepare"
-        for name in {"--from", "--to", "--folds"} & set(options):
+        for name in {"--from", "--to", "--folds", "--gpus"} & set(options):
             place = options.index(name)
-            assert name == "--folds" or list(ROOT.glob(f"{options[place + 1]}_*.py"))
+            assert name in ("--folds", "--gpus") or list(ROOT.glob(f"{options[place + 1]}_*.py"))
             del options[place : place + 2]
     with pytest.raises(SystemExit) as end:  # it is understood, and ends before it does anything
         call(script, *options, "--settings")

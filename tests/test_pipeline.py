@@ -479,6 +479,32 @@ def test_two_processes_train_together_and_one_writes(tmp_path):
     assert not list((tmp_path / "outputs").rglob(".*.part"))
 
 
+@pytest.mark.slow
+def test_two_processes_share_networks_and_folds(tmp_path):
+    """Started at once, as by `run_all.sh --gpus 2`, both together train each network once, as one would."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    settings = ("split.folds=2", "hierarchy.train=stages", "training.precision=float32")
+    options = prepared(alone, *settings)
+    shutil.copytree(alone, shared, copy_function=shutil.copy2)
+    for script in ("01_features", "02_train_cnn", "03_train_hier"):
+        call(script, *options)
+    options = tiny_options(shared, *settings)
+    call("01_features", *options)
+    for script in ("02_train_cnn", "03_train_hier"):
+        command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, options)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        both = [subprocess.Popen(command, **pipes) for _ in range(2)]
+        out, errors = zip(*(process.communicate(timeout=120) for process in both), strict=True)
+        assert [process.returncode for process in both] == [0, 0] and not any(errors), errors
+        trained = [re.findall(r"^(\S+ fold_\d) \(\d of \d\):$", text, flags=re.MULTILINE) for text in out]
+        assert len(trained[0] + trained[1]) == len({*trained[0], *trained[1]}) == 4
+    for kind in ("weights.safetensors", "*.npz"):
+        made = {path.relative_to(alone): path.read_bytes() for path in (alone / "outputs").rglob(kind)}
+        assert len(made) > 4 and made == {
+            path.relative_to(shared): path.read_bytes() for path in (shared / "outputs").rglob(kind)
+        }
+
+
 # real images
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -103,6 +104,78 @@ def test_the_number_of_folds_is_validated(project, number):
     assert line.startswith(f"run_all: --folds {''.join(number)}: ") and "for example 5" in line
 
 
+SHARING_STAGE = """import os, sys
+which = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_WORLD_SIZE")]
+sys.stdout.write(" ".join(["stage", sys.argv[0][-7:-5], *sys.argv[1:], "on", *which]) + "\\n")
+sys.exit(7 if "--break" in sys.argv and which[0] == "1" else 0)
+"""
+
+
+@pytest.fixture
+def two_gpus(project: Path) -> dict[str, str]:
+    """Variables of a machine with two GPUs, as far as the program tells that lists them."""
+    programs = project / "programs"
+    programs.mkdir()
+    (programs / "nvidia-smi").write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    (programs / "nvidia-smi").chmod(0o755)
+    for name in ("00_a.py", "02_b.py", "05_c.py"):
+        (project / name).write_text(SHARING_STAGE)
+    return {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"), [(None, "01"), ("3,5,7", "35"), ("GPU-a, GPU-b", ("GPU-a", "GPU-b"))]
+)
+def test_a_process_on_each_gpu_trains(project, two_gpus, visible, used):
+    given = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    done = run_all(project, "--gpus", "2", "--folds", "2", "--to", "02", env=two_gpus | given)
+    assert done.returncode == 0, done.stderr
+    first, *training, last = done.stdout.splitlines()
+    options = "--set split.folds=2"
+    assert first.startswith(f"stage 00 {options} on {visible or ''}")
+    assert sorted(training) == [
+        f"stage 02 --quiet {options} on {used[1]} 2",
+        f"stage 02 {options} on {used[0]} 2",
+    ]
+    assert last == f"next: bash {project / 'run_all.sh'} --from 05 --gpus 2 {options}"
+
+
+def test_one_gpu_is_the_default(project, two_gpus):
+    for options in ((), ("--gpus", "1")):
+        done = run_all(project, *options, env=two_gpus)
+        assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+            ["stage", number] for number in ("00", "02", "05")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--gpus", "3"), "--gpus 3: .* is 2"),
+        (("--gpus", "0"), "--gpus 0: .*for example 2"),
+        (("--gpus",), "--gpus : .*for example 2"),
+        (("--gpus", "2", "--force"), "--gpus with --force: .*--run NAME"),
+    ],
+)
+def test_gpus_that_cannot_be_used(project, two_gpus, options, message):
+    done = run_all(project, *options, env=two_gpus)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert re.match(f"run_all: {message}", line)
+
+
+@pytest.mark.parametrize("visible", ["", "0"])
+def test_hidden_gpus_are_not_used(project, two_gpus, visible):
+    done = run_all(project, "--gpus", "2", env=two_gpus | {"CUDA_VISIBLE_DEVICES": visible})
+    assert done.returncode == 2 and f"is {len(visible)}" in done.stderr
+
+
+def test_a_failure_on_one_gpu_stops_after_the_others_have_ended(project, two_gpus):
+    done = run_all(project, "--gpus", "2", "--break", env=two_gpus)
+    assert done.returncode == 7 and len(done.stdout.splitlines()) == 3
+    assert done.stderr == "run_all: stopped in 02_b.py (exit code 7)\n"
+
+
 def test_the_first_failure_stops_with_its_exit_code(project):
     done = run_all(project, "--break")
     assert done.returncode == 7
@@ -181,14 +254,16 @@ def saving(project: Path) -> Path:
     return project
 
 
-def interrupt(project: Path, send: Callable[[int], None]) -> tuple[int, list[str]]:
+def interrupt(
+    project: Path, send: Callable[[int], None], *more: str, processes: int = 1, **variables: str
+) -> tuple[int, list[str]]:
     """Start run_all.sh, call `send` with its process id; return its exit code and the lines that follow."""
-    command = ["bash", str(project / "run_all.sh")]
-    variables = os.environ | {"VIRTUAL_ENV": str(project / "env")}
+    command = ["bash", str(project / "run_all.sh"), *more]
+    variables = os.environ | {"VIRTUAL_ENV": str(project / "env")} | variables
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     options = {"start_new_session": True, "preexec_fn": heed_signals}
     with subprocess.Popen(command, env=variables, **streams, **options) as process:
-        assert process.stdout.readline() == "started\n"
+        assert [process.stdout.readline() for _ in range(processes)] == ["started\n"] * processes
         send(process.pid)
         try:
             out, _ = process.communicate(timeout=20)
@@ -217,6 +292,17 @@ def test_a_signal_reaches_the_stage_once_and_its_code_is_returned(saving, number
 def test_an_interrupt_of_a_terminal_reaches_the_stage_once(saving):
     code, lines = interrupt(saving, lambda process: os.killpg(process, signal.SIGINT))
     assert (code, lines[:-1]) == (130, [f"saved after {signal.SIGTERM:d}"])
+
+
+def test_a_signal_reaches_the_processes_of_all_gpus(saving):
+    saving.joinpath("02_b.py").write_text(SAVING_STAGE)
+    (saving / "00_a.py").unlink()
+    options = {"processes": 2, "CUDA_VISIBLE_DEVICES": "0,1"}
+    code, lines = interrupt(
+        saving, lambda process: os.kill(process, signal.SIGTERM), "--gpus", "2", **options
+    )
+    last = "run_all: stopped in 02_b.py (exit code 143)"
+    assert (code, lines) == (143, [*[f"saved after {signal.SIGTERM:d}"] * 2, last])
 
 
 def test_a_stage_that_ends_well_after_a_signal_is_the_last(saving):

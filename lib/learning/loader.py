@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lib import signals
 from lib.console import format_bytes, warn
 from lib.data.opencv import use_one_thread
-from lib.distributed import RANK, WORLD
+from lib.distributed import LOCAL_WORLD, RANK, WORLD
 from lib.learning.augment import Augmentation, CutMix
 from lib.learning.training_data import SampleSource
 
@@ -192,7 +192,7 @@ def fit_shared_memory(workers: int, batch_bytes: int) -> tuple[int, int]:
         free = shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
         free = 0
-    share = free * USED_SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = free * USED_SHARE / LOCAL_WORLD
     batches = max(int(share / batch_bytes) - BATCHES_IN_USE, 0)
     if batches >= workers:
         return workers, min(batches // workers, PREFETCH)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from lib.console import info
 from lib.data.opencv import use_one_thread
 from lib.data.run_data import Fold
-from lib.distributed import WORLD, is_primary
+from lib.distributed import LOCAL_WORLD, is_primary
 from lib.errors import UserError
 from lib.learning import feature_trees, losses, models
 from lib.learning.augment import Augmentation
@@ -117,7 +117,7 @@ def loading_processes(workers: int, device: torch.device) -> int:
     workers : int
         Of the machine, which the training processes share.
     """
-    return min(workers // WORLD or 1, MAX_LOADING_PROCESSES) if device.type == "cuda" else 0
+    return min(workers // LOCAL_WORLD or 1, MAX_LOADING_PROCESSES) if device.type == "cuda" else 0
 
 
 def describe(task: Task, features: list[str]) -> NetworkSpec:

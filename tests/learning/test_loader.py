@@ -74,6 +74,12 @@ def test_batches_fit_into_the_shared_memory(monkeypatch, capsys, megabytes, expe
         assert piece in error
 
 
+def test_training_processes_divide_the_shared_memory(monkeypatch):
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda _: SimpleNamespace(free=320e6))
+    monkeypatch.setattr(loader, "LOCAL_WORLD", 2)
+    assert loader.fit_shared_memory(4, 8_400_000) == (4, 3)  # as one alone of 160 MB
+
+
 def test_without_shared_memory_this_process_loads(array, monkeypatch, capsys):
     monkeypatch.setattr(loader, "SHARED_MEMORY", "/nowhere")
     batches = make_loader(SampleSource(array, IDS), np.arange(20), 6, workers=2)

@@ -1,7 +1,9 @@
 """Tasks are run once, fold by fold; a killed one resumes; every sample is predicted by the right networks."""
 
 import json
+import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from lib import distributed, files
-from lib.errors import UserError
+from lib.errors import InUseError, UserError
 from lib.evaluation import predictions
 from lib.figures import data_and_training as figures
 from lib.learning import fit, models, run_tasks, train_and_predict
@@ -283,13 +285,77 @@ def test_trees_depend_on_their_features_and_seed_alone(folds, monkeypatch):
     assert not calls
 
 
-def test_two_processes_do_not_train_one_network(copied, monkeypatch):
+# several processes
+
+
+def at_the_first_wait(monkeypatch, action):
+    """Call `action` when `run_tasks` waits for the first time; a second time fails the test."""
+    waits = []
+
+    def sleep(_seconds):
+        assert not waits
+        waits.append(action())
+
+    monkeypatch.setattr(run_tasks.time, "sleep", sleep)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_processes_share_the_folds_and_take_over_what_another_has_left(
+    folds, tmp_path, monkeypatch, capsys, finished
+):
+    task = replace(folds, run=replace(folds.run, folder=tmp_path / "run"))
+    shutil.copytree(folds.run.folder, task.run.folder)
+    first = task.run.manifest(f"{SCRIPT} baseline fold_0")
+    content = first.read_text()
+    for path in task.run.folder.glob("manifests/*baseline*"):
+        path.unlink()
+    shutil.rmtree(task.run.predictor("baseline"))
+    calls, other = trained(monkeypatch), ExitStack()
+    other.enter_context(files.lock(task.folder(task.folds[0])))
+
+    def end_of_the_other_process():
+        assert calls == ["baseline"]  # fold 1
+        assert not task.run.predictor("baseline").exists()
+        if finished:
+            first.write_text(content)
+        other.close()
+
+    at_the_first_wait(monkeypatch, end_of_the_other_process)
+    run_tasks.run_tasks([task], SCRIPT)
+    assert len(calls) == (1 if finished else 2)
+    output = capsys.readouterr().out
+    assert "waiting for other processes, which train baseline fold_0\n" in output
+    for subset in ("validation", "holdout", "test"):
+        ours, before = (predictions.load(one.table(subset, 8)) for one in (task, folds))
+        assert np.array_equal(ours.probabilities_NC, before.probabilities_NC)
+
+
+def test_a_network_waits_for_the_one_that_it_starts_from(copied, monkeypatch):
+    manifest = copied.run.manifest(f"{SCRIPT} baseline")
+    content = manifest.read_text()
+    manifest.write_text(json.dumps(json.loads(content) | {"finished": False}))
+    calls, other = trained(monkeypatch), ExitStack()
+    other.enter_context(files.lock(copied.folder(copied.folds[0])))
+
+    def end_of_the_other_process():
+        assert not calls
+        manifest.write_text(content)
+        other.close()
+
+    at_the_first_wait(monkeypatch, end_of_the_other_process)
+    run_tasks.run_tasks([copied, second_stage(copied)], SCRIPT)
+    assert calls == ["second"]
+
+
+@pytest.mark.parametrize("how", ["--force", "torchrun"])
+def test_what_must_not_wait_says_which_process_is_training(copied, monkeypatch, how):
     calls = trained(monkeypatch)
-    with (
-        files.lock(copied.folder(copied.folds[0])),
-        pytest.raises(UserError, match="in use by another process"),
-    ):
-        run_tasks.run_tasks([copied], SCRIPT)
+    if how == "torchrun":
+        monkeypatch.setattr(distributed, "WORLD", 2)
+    task = replace(copied, run=reread(copied.run, force=how == "--force"))
+    message = rf"baseline is in use by another process \(process {os.getpid()}\)"
+    with files.lock(copied.folder(copied.folds[0])), pytest.raises(InUseError, match=message):
+        run_tasks.run_tasks([task], SCRIPT)
     assert not calls
 
 

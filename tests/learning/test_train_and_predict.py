@@ -221,5 +221,5 @@ def test_a_gpu_has_its_share_of_loading_processes_and_a_cpu_none(monkeypatch):
     assert loading_processes(8, torch.device("cpu")) == 0
     gpu = torch.device("cuda")
     assert [loading_processes(workers, gpu) for workers in (1, 8, 64)] == [1, 8, 16]
-    monkeypatch.setattr(train_and_predict, "WORLD", 4)
+    monkeypatch.setattr(train_and_predict, "LOCAL_WORLD", 4)
     assert [loading_processes(workers, gpu) for workers in (1, 8, 64)] == [1, 2, 16]
