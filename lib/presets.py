@@ -252,7 +252,7 @@ LADDER = replace(
     DEMO,
     name="ladder",
     purpose="simulated cells: what does each step from the first edition of strong to the present one gain?",
-    cost="45 minutes on 2 CPU cores; the benchmark, with folds and three seeds, 2.5 hours (estimated)",
+    cost="40 minutes on 2 CPU cores; the benchmark, with folds and three seeds, 3 hours",
     score="none: it compares methods",
     simulation=STUDY_CELLS,
     split=Split(validation=0.2),

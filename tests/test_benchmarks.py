@@ -26,6 +26,24 @@ def test_the_ladder_shows_every_network_of_its_preset(monkeypatch):
         assert (chosen.simulation.name == "study_2") == (size == 128)  # the other studies' samples
 
 
+def test_the_long_ladder_gives_all_networks_the_same_epochs_and_rate(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    ladder, runs, gains = importlib.import_module("ladder"), [], []
+    monkeypatch.setattr(sys, "argv", ["ladder.py", "--work", str(tmp_path), "--seeds", "2", "--long"])
+    monkeypatch.setattr(ladder.simulated_runs, "run_stages", lambda *arguments: runs.append(arguments))
+    monkeypatch.setattr(ladder.paired_scores, "replicates", lambda _reports, predictor: predictor)
+    monkeypatch.setattr(ladder.paired_scores, "print_gains", lambda *arguments: gains.append(arguments))
+    ladder.main()
+    assert [name for _, _, name, _, _ in runs] == ["ladder_128_0_long", "ladder_128_1_long"]
+    config = presets.load("ladder", runs[1][3])
+    for step in ladder.LONG_STEPS:
+        training = config.for_network(step).training
+        assert (training.epochs, training.cycle_epochs, training.learning_rate) == (48, 48, 1e-3)
+        assert (training.size, training.seed, training.tta) == (64, 1, False)
+    ((tables, _step, over),) = gains
+    assert list(tables) == list(ladder.LONG_STEPS) and list(over.values()) == list(ladder.LONG_STEPS[:-1])
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     """benchmarks/gpu.py as a module: its processes import it too."""
