@@ -316,7 +316,7 @@ def test_a_run_is_used_by_one_process(tmp_path):
     with files.lock(run), pytest.raises(UserError, match=rf"{IN_USE} \(process {os.getpid()}\).*--run NAME"):
         call("00_prepare", *options)
     with files.lock(weights(tmp_path, "stage_1").parent), pytest.raises(UserError, match=IN_USE):
-        call("03_train_hier", *options, "--network", "stage_1")
+        call("03_train_hier", *options, "--network", "stage_1", "--force")
     with files.lock(run, shared=True):  # another process trains another network
         call("03_train_hier", *options, "--network", "stage_1")
         with pytest.raises(UserError, match=IN_USE):
