@@ -20,7 +20,8 @@ def render(path: Path, template: str, **context: Any) -> None:
     """Render a template and write the page, completely or not at all.
 
     Templates have the filters ``f3`` (three decimals, a dash for nan), ``n`` (thousands separated),
-    ``percent``, ``seconds`` and ``picture`` (an image file as a data URI).
+    ``percent``, ``seconds``, ``text_columns`` (of rows as dicts of str, the columns with a value that begins
+    with a letter) and ``picture`` (an image file as a data URI).
     """
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("pages"))
     environment = jinja2.Environment(
@@ -31,6 +32,7 @@ def render(path: Path, template: str, **context: Any) -> None:
         "n": lambda value: f"{value:,.0f}",
         "percent": lambda value: f"{value:.0%}",
         "seconds": format_seconds,
+        "text_columns": lambda rows: {name for row in rows for name in row if row[name][:1].isalpha()},
         "picture": data_uri,
     }
     files.write_text(path, environment.get_template(template).render(**context))

@@ -128,11 +128,13 @@ def write(report: RunReport, submission: Submission) -> None:
             for name, shown in paper_tables.SHOWN.items()
             if run.evaluation(name).exists()
         ],
-        others=[
-            hierarchy_evaluation.other_rows(hierarchy_evaluation.read_other(path, predictor_scores.SCRIPT))
+        others={
+            one.name: hierarchy_evaluation.other_rows(
+                hierarchy_evaluation.read_other(path, predictor_scores.SCRIPT)
+            )
             for one in HierarchyPredictions.all_of(run, report.data)
             if (path := run.evaluation(f"other{one.suffix}")).exists()
-        ],
+        },
         examples=_examples(report),
         kinds=example_selection.KINDS,
         figures={section: _figures(folder, chosen) for section, chosen in FIGURES.items()},

@@ -52,15 +52,17 @@ def _of_classes(report: RunReport, row: dict[str, Any]) -> list[str]:
     if present < classes:
         absent = classes - present
         do, count = ("does", "counts") if absent == 1 else ("do", "count")
+        others = "one that does" if present == 1 else f"{present} that do"
         found.append(
             f"{absent} of the {classes} classes {do} not occur among these samples and {count} as 0; over "
-            f"the {present} that do, macro-F1 is {row['macro_f1_present']:.3f}."
+            f"the {others}, macro-F1 is {row['macro_f1_present']:.3f}."
         )
-    if row["frequent_classes"]:
+    if frequent := int(row["frequent_classes"]):
+        those = "one class that is" if frequent == 1 else f"{frequent} classes that are"
         found.append(
-            f"Over the {row['frequent_classes']:.0f} classes that are expected to have enough samples here "
-            f"it is {row['macro_f1_frequent']:.3f} (95 % CI {row['frequent_low']:.3f} to "
-            f"{row['frequent_high']:.3f}); the interval over all classes is conservative."
+            f"Over the {those} expected to have enough samples here it is {row['macro_f1_frequent']:.3f} "
+            f"(95 % CI {row['frequent_low']:.3f} to {row['frequent_high']:.3f}); the interval over all "
+            "classes is conservative."
         )
     if not np.isnan(row["macro_f1_weighted"]):
         found.append(
@@ -104,9 +106,9 @@ def _of_siblings(scores: dict[str, dict[str, Any]]) -> list[str]:
         return []
     row = scores["siblings"]
     return [
-        f"On {row['samples']:,} samples that were not trained on but have a related one that was "
-        f"(siblings), macro-F1 over the classes that occur is {row['macro_f1_present']:.3f}: what a random "
-        f"split would report."
+        f"On {row['samples']:,} sample{'s' * (row['samples'] > 1)} not trained on but related to one that "
+        f"was (siblings), macro-F1 over the classes that occur is {row['macro_f1_present']:.3f}: what a "
+        f"random split would report."
     ]
 
 

@@ -38,6 +38,11 @@ def test_numbers_are_rounded(render):
     assert page == "0.123 \N{EN DASH} 1,234 26% 1 min 15 s"
 
 
+def test_columns_of_words_are_told_from_columns_of_numbers(render):
+    rows = [{"a": "Cytosol", "b": "-", "c": "0.5"}, {"a": "-", "b": "0.500 (fixed)", "c": "frequency"}]
+    assert render("{{ rows | text_columns | sort | join }}", rows=rows) == "ac"
+
+
 def test_what_is_missing_is_an_error_and_leaves_the_page_as_it_was(render, tmp_path):
     before = render("<p>{{ name }}</p>", name="old")
     with pytest.raises(jinja2.UndefinedError, match="nmae"):

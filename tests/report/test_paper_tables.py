@@ -58,6 +58,7 @@ def test_the_preset_of_the_thesis_runs_with_every_network_row_and_figure(smoke, 
     assert printed.count('how often "other" is right') == 2
     page = (run / "report.html").read_text()
     assert "tuned thresholds" not in page, "0.5 is for all"
-    assert "stage_2_two_nucleus_other" in page and page.count("How often “other” is right") == 2
+    assert "stage_2_two_nucleus_other" in page and page.count("How often “other” of hierarchy") == 2
+    assert '<td class="left">baseline</td>' in page and "<td>0.500 (fixed)</td>" in page
     assert len(pd.read_csv(run / "submission.csv")) == 24
     assert missing_of_paper("Hoogenboom 2019", run) == []

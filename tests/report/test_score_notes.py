@@ -68,12 +68,13 @@ def test_scores_of_fewer_classes_and_of_the_test_mixture_are_those_of_the_table(
     assert "0.330 (0.200 to 0.400)" in text
     others = notes(report_of(tmp_path), [(*ROWS[0][:5], 0, *[np.nan] * 6)])
     assert "expected to have enough" not in others and "mixture" not in others
+    assert "the one class that is expected" in notes(report_of(tmp_path), [(*ROWS[0][:5], 1, *ROWS[0][6:])])
 
 
 def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_siblings(tmp_path):
     text = notes(report_of(tmp_path, antibody={"s0": "1", "s7": "1"}))
     assert "by groups of related samples (linked by antibody)" in text and "is unknown" not in text
-    assert "On 1 samples" in text and "0.790" in text
+    assert "On 1 sample not trained on" in text and "0.790" in text
     assert "siblings" not in notes(report_of(tmp_path), ROWS[:1])
 
 
