@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib import files, presets
-from lib.console import info
+from lib.console import info, warn
 from lib.data import run_data
 from lib.data.run_data import RunData
 from lib.errors import UserError
@@ -20,7 +20,7 @@ from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
 from lib.learning.own_images import OwnImages, results_folder
 from lib.names import MAIN_HIERARCHY
-from lib.report import example_images, html
+from lib.report import example_images, html, score_notes
 from lib.report.example_images import ExampleImage, ExampleList
 from lib.report.page import predictor_summary
 from lib.report.run_report import RunReport
@@ -58,7 +58,11 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     thresholds_C = thresholds.load(one.thresholds_path, "test")
     max_labels = report.settings.max_labels
     decision_NC = thresholds.final_decisions(raw_NC, thresholds_C, max_labels, allowed_NC)
-    calibrated_NC = one.calibration(raw_NC)
+    warnings = score_notes.warnings(report)
+    for warning in warnings:
+        warn(warning)
+    # a calibration would be fitted to images that the networks have seen
+    calibrated_NC = raw_NC if warnings else one.calibration(raw_NC)
 
     probabilities = pd.DataFrame(calibrated_NC, columns=list(CLASSES)).assign(id=images.ids)
     files.write_csv(folder / "probabilities.csv", probabilities[["id", *CLASSES]])
@@ -69,7 +73,7 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     findings = _check_plausibility(images, predictor)
     info(f"locations: {folder / 'locations.csv'}\nprobabilities: {folder / 'probabilities.csv'}")
     _draw(images, predictor, decision_NC, calibrated_NC)
-    return _write_page(report, images, predictor, locations, findings)
+    return _write_page(report, images, predictor, locations, findings, warnings)
 
 
 def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
@@ -180,7 +184,7 @@ def locations_table(
     ----------
     decision_NC : ndarray of shape (N, C), bool
     calibrated_NC : ndarray of shape (N, C)
-        Probabilities, calibrated on validation.
+        Probabilities, calibrated on validation (`classify`).
     precision : dict of float
         Precision on the evaluated subset, by class.
 
@@ -233,7 +237,12 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
 
 
 def _write_page(
-    report: RunReport, images: OwnImages, predictor: str, locations: pd.DataFrame, findings: pd.DataFrame
+    report: RunReport,
+    images: OwnImages,
+    predictor: str,
+    locations: pd.DataFrame,
+    findings: pd.DataFrame,
+    warnings: list[str],
 ) -> Path:
     folder, path = images.folder / "examples", images.folder / "report.html"
     examples = ExampleList.read(folder, list(range(len(CLASSES))), "predict.py")
@@ -252,6 +261,7 @@ def _write_page(
         ],
         count=len(by_image),
         findings=findings.to_dict("records"),
+        warnings=warnings,
         counts=locations["location"].value_counts().to_dict(),
         score=next(row for row in predictor_summary(report) if row["predictor"] == predictor),
     )

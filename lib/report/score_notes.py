@@ -1,5 +1,6 @@
 """What a run's score means: notes on its split, its classes, and related samples, for the report."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,22 +9,51 @@ import pandas as pd
 from lib.data import duplicate_pairs, sample_groups
 from lib.learning.network_spec import NetworkSpec
 from lib.report.run_report import RunReport
+from lib.run import Invocation
 
 
 def warnings(report: RunReport) -> list[str]:
     """Return a sentence for each set of initial weights that were trained on the samples that are scored."""
     run, networks = report.run, {}
-    folder = run.folder / "networks"
-    for path in () if run.is_simulated else sorted(folder.rglob("model.json")):
-        seen = NetworkSpec.read(path.parent).initial_weights.get("trained_on")
-        if seen:
-            networks.setdefault(seen, []).append(str(path.parent.relative_to(folder)))
+    if run.is_simulated:
+        return []
+    for member in ("", *Invocation.read(run.folder).merge):
+        folder = (run.folder.with_name(member) if member else run.folder) / "networks"
+        for path in sorted(folder.rglob("model.json")):
+            if seen := NetworkSpec.read(path.parent).initial_weights.get("trained_on"):
+                networks.setdefault(seen, []).append(str(Path(member) / path.parent.relative_to(folder)))
     return [
         f"The weights that {', '.join(names)} started from were trained on {seen}: these networks have seen "
         f"the validation and holdout images, and every score on them is too high. Only the leaderboard shows "
         f"what they are worth."
         for seen, names in networks.items()
     ]
+
+
+def chosen_on(report: RunReport) -> str:
+    """Return as a sentence what else the scored samples were used for: thresholds, the best epoch."""
+    if report.subset == "holdout":
+        return "The holdout was not used for training or tuning."
+    settings, training = report.settings, report.run.config.training
+    calibrated = settings.calibration != "none"
+    tuned = {
+        "fixed": False,
+        "frequency": calibrated and settings.frequencies == "estimated",
+        "expected_f1": calibrated,
+    }.get(settings.method, True)
+    has_best_epoch = training.epochs > 0 and training.keep != "last"
+    if report.data.has_folds:
+        how = ", with thresholds chosen on the other folds" * tuned
+        epoch = "; its best epoch was chosen on these samples, which makes the score slightly too high"
+        return (
+            f"There is no holdout: each validation sample was predicted by the fold that was not trained on "
+            f"it{how}{epoch * has_best_epoch}."
+        )
+    if not tuned and not has_best_epoch:
+        return "There is no holdout, but nothing was chosen on these samples."
+    chosen = " and ".join(["thresholds"] * tuned + ["the best epoch"] * has_best_epoch)
+    were = "were" if tuned else "was"
+    return f"There is no holdout: {chosen} {were} chosen on these samples, so the score is optimistic."
 
 
 def notes(report: RunReport, summary: pd.DataFrame, predictor: str) -> list[str]:
@@ -79,13 +109,14 @@ def _of_split(report: RunReport) -> list[str]:
     if report.run.config.split.by == "group" and data.has_groups:
         found.append(
             f"The split is by groups of related samples (linked by {' and '.join(sorted(reasons))}): no "
-            f"group has samples in two of the subsets."
+            f"group has samples in two of the subsets{', siblings excepted' * ('siblings' in data.subsets)}."
         )
     elif data.has_groups:
-        rows = data.subsets[report.subset]
-        trained = np.unique(np.concatenate([fold.train for fold in data.folds]))
-        size_G = np.bincount(data.sample_group_N[trained], minlength=data.sample_group_N.max() + 1)
-        related = int((size_G[data.sample_group_N[rows]] > np.isin(rows, trained)).sum())
+        rows, group_N = data.subsets[report.subset], data.sample_group_N
+        pairs = [(fold.validation, fold.train) for fold in data.folds]  # what is scored, and its training
+        if report.subset != "validation":
+            pairs = [(rows, np.concatenate([fold.train for fold in data.folds]))]
+        related = sum(int(np.isin(group_N[scored], group_N[train]).sum()) for scored, train in pairs)
         have = "has" if related == 1 else "have"
         found.append(
             f"The split is by sample: {related:,} of these {len(rows):,} samples {have} a related one among "

@@ -203,6 +203,18 @@ def test_a_predictor_that_cannot_predict_images_is_one_line(work):
         classify(work, "--predictor", "none")
 
 
+def test_networks_that_have_seen_the_images_are_not_calibrated_on_them(work, monkeypatch, capsys):
+    warning = "It has seen <all> of them."
+    monkeypatch.setattr(own_images_page.score_notes, "warnings", lambda _report: [warning])
+    results = classify(work, "--predictor", "baseline")
+    page = (results / "report.html").read_text()
+    assert html.escape(warning) in page and "could be calibrated" in page and "70 in 100" not in page
+    assert warning in capsys.readouterr().err
+    raw = predictions.load(work / "outputs" / "smoke" / "predictions" / "baseline" / "test.npz")
+    found = pd.read_csv(results / "probabilities.csv", index_col="id")
+    assert np.allclose(found, raw.select(found.index.tolist(), "test"), atol=1e-5)
+
+
 def test_missing_images_are_one_line(work):
     with pytest.raises(UserError, match="no such folder"):
         classify(work, images="nowhere")

@@ -12,7 +12,8 @@ from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
 from lib.learning.network_spec import NetworkSpec
 from lib.report import score_notes
-from lib.sections import Split
+from lib.run import Invocation
+from lib.sections import Split, Threshold, Training
 from tests.data.test_duplicate_pairs import table_of
 
 IDS = [f"s{row}" for row in range(8)]
@@ -45,6 +46,7 @@ def report_of(tmp_path, by="group", **keys):
 
 def test_networks_that_have_seen_the_samples_are_named_unless_they_are_simulated(tmp_path):
     report = SimpleNamespace(run=SimpleNamespace(folder=tmp_path, is_simulated=False))
+    Invocation("demo", [], None).write(tmp_path)
     spec = NetworkSpec("resnet18", "RGBY", 16, "start", ["a"], [0])
     seen = replace(spec, initial_weights={"source": "w.pth", "license": "mit", "trained_on": "all images"})
     spec.write(tmp_path / "networks" / "baseline")
@@ -53,8 +55,36 @@ def test_networks_that_have_seen_the_samples_are_named_unless_they_are_simulated
     seen.write(tmp_path / "networks" / "folded" / "fold_0")
     (text,) = score_notes.warnings(report)
     assert "folded/fold_0, winner" in text and "all images" in text and "baseline" not in text
+    # also those of the runs that a merged run averages
+    report.run.folder = tmp_path / "outputs" / "mean"
+    Invocation("demo", [], None, ["one", "two"]).write(report.run.folder)
+    seen.write(tmp_path / "outputs" / "two" / "networks" / "winner")
+    (text,) = score_notes.warnings(report)
+    assert "two/winner" in text and "folded" not in text
     report.run.is_simulated = True
     assert score_notes.warnings(report) == []
+
+
+def chosen_on(subset, folds=False, epochs=2, keep="last", **threshold):
+    config = SimpleNamespace(training=Training(epochs=epochs, keep=keep))
+    data, run = SimpleNamespace(has_folds=folds), SimpleNamespace(config=config)
+    settings = Threshold(**threshold)
+    return score_notes.chosen_on(SimpleNamespace(subset=subset, data=data, run=run, settings=settings))
+
+
+def test_what_was_chosen_on_the_scored_samples_is_said():
+    assert "not used" in chosen_on("holdout", keep="macro_f1")
+    both = chosen_on("validation", keep="validation_loss")
+    assert "thresholds and the best epoch were chosen" in both and "optimistic" in both
+    assert "no holdout: thresholds were" in chosen_on("validation", method="f1", calibration="none")
+    assert "best epoch" not in chosen_on("validation", epochs=0, keep="macro_f1")
+    assert ": the best epoch was" in chosen_on("validation", method="fixed", keep="macro_f1")
+    for method in ("fixed", "frequency"):
+        assert "nothing was chosen" in chosen_on("validation", method=method)
+    assert "thresholds" in chosen_on("validation", method="frequency", frequencies="estimated")
+    folded = chosen_on("validation", folds=True, keep="macro_f1")
+    assert "on the other folds; its best epoch was chosen on these samples" in folded
+    assert chosen_on("validation", folds=True, method="fixed").endswith("was not trained on it.")
 
 
 def notes(report, rows=ROWS):
@@ -74,6 +104,7 @@ def test_scores_of_fewer_classes_and_of_the_test_mixture_are_those_of_the_table(
 def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_siblings(tmp_path):
     text = notes(report_of(tmp_path, antibody={"s0": "1", "s7": "1"}))
     assert "by groups of related samples (linked by antibody)" in text and "is unknown" not in text
+    assert "two of the subsets, siblings excepted" in text
     assert "On 1 sample not trained on" in text and "0.790" in text
     assert "siblings" not in notes(report_of(tmp_path), ROWS[:1])
 
@@ -81,6 +112,16 @@ def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_sibli
 def test_a_split_by_sample_counts_the_samples_with_a_related_one_in_train(tmp_path):
     text = notes(report_of(tmp_path, by="sample", table={"s0": "1", "s5": "1", "s3": "2", "s6": "2"}))
     assert "1 of these 2 samples has a related one among the training samples" in text
+
+
+def test_a_split_by_sample_with_folds_counts_related_samples_of_other_folds(tmp_path):
+    report = report_of(tmp_path, by="sample", table={"s0": "1", "s1": "1", "s2": "2", "s4": "2"})
+    halves = (np.array([0, 1, 2]), np.array([3, 4, 5]))  # s0 and s1 are in the same one
+    folds = (Fold(0, halves[1], halves[0]), Fold(1, halves[0], halves[1]))
+    subsets = {"validation": np.arange(6)}
+    report.data, report.subset = replace(report.data, subsets=subsets, folds=folds), "validation"
+    text = notes(report, [("a", "validation", *ROWS[0][2:])])
+    assert "2 of these 6 samples have a related one among the training samples" in text
 
 
 @pytest.mark.parametrize("links", [{}, {"duplicate": {"s0": "1", "s1": "1"}}])
