@@ -148,10 +148,10 @@ def table_1(report: RunReport, networks: dict[str, str]) -> pd.DataFrame:
 def _scores(one: EvaluatedPredictor, solution: Path) -> tuple[float, float | None]:
     """Return the macro-F1 on validation, and on the test samples where their labels are known.
 
-    Where thresholds are chosen, decisions are those that would be submitted: with at least one label.
+    A sample below all thresholds has no label, as they mention no other rule.
     """
     chosen, classes = one.tune(), one.data.classes
-    way = "fixed" if one.settings.method == "fixed" else "submitted"
+    way = "fixed" if one.settings.method == "fixed" else "tuned"
     decision_NC = one.decide("validation", chosen["validation"])[way]
     validation = macro_f1(one.data.truth_NC("validation")[:, classes], decision_NC[:, classes])
     if not solution.exists():
