@@ -1,7 +1,7 @@
 """How should the fourth channel of a network with ImageNet weights start? The preset fourth_channel.
 
-Liu, Zhang, Zhou 2018 (6.2.1) found that copied weights learn faster than zeros; timm repeats those of red
-and multiplies all by 3/4. With and without dropout before the last layer. Gains on the
+Liu, Zhang, Zhou 2018 (6.2.1) found that copied weights score more than zeros; timm repeats those of red and
+multiplies all by 3/4. With and without dropout before the last layer. Gains on the
 simulated test samples over zeros without dropout.
 
 Run     python benchmarks/fourth_channel.py --work FOLDER       (about 75 minutes on two CPU cores, estimated)

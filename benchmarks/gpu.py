@@ -6,6 +6,7 @@ second; their share of the rate of the same steps on one batch that is already o
 the memory that torch has allocated there. The start of the loading processes is not part of a rate.
 
 Run     python benchmarks/gpu.py
+        python benchmarks/gpu.py --networks resnet50 tf_efficientnetv2_s
         python benchmarks/gpu.py --toy        (the same in seconds, on a CPU, without torch.compile)
 """
 
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -273,10 +274,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--toy", action="store_true", help="tiny networks and images")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="of timm, instead of the three")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="loading processes")
     parser.add_argument("--minutes", type=float, default=7.5, help="what has not begun by then is left out")
     options = parser.parse_args()
     scale, table = TOY if options.toy else Scale(), Table()
+    scale = replace(scale, networks=tuple(options.networks or scale.networks))
     console.quiet = True
     with tempfile.TemporaryDirectory() as folder:
         deadline = table.started + 60 * options.minutes

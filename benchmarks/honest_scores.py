@@ -33,7 +33,7 @@ from lib.report.run_report import RunReport
 NETWORKS = {"all_alone": "trees, twenty features", "network_alone": "EfficientNet-Lite0, pretrained"}
 SETTINGS = [
     *paired_scores.REGIMES["from ImageNet weights"], "simulation.test_samples=6000",
-    "split.folds=3", "split.holdout=0", "split.siblings=0",
+    "split.folds=3", "split.holdout=0", "split.siblings=0", "ensemble.members=none",
 ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from lib.evaluation import intervals
 from lib.evaluation.metrics import f1_per_class
 from lib.labels import target_matrix
 
-SIZES = (583, 3126, 6086)  # holdouts of the demo, and of 10 % and 20 % of the competition's samples
+SIZES = (583, 3126, 6086)  # holdouts of an earlier demo, and of 10 % and 20 % of the competition's samples
 RARE, RARE_F1 = 0.02, {"same": None, "near 0": 0.02, "near 0.95": 0.95}
 GROUP_SIZES = (1, 2, 4, 6, 6, 6, 6, 6, 8, 12)  # images per antibody, mean 5.7
 SHARED = 0.5  # of the random variation, within a group

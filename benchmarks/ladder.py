@@ -1,18 +1,18 @@
 """What does each step of the recipe of `strong` gain? The preset ladder: one step after another.
 
-The first step is the first edition of `strong` in small, from random weights; each of the next has one change
-more. Two steps are evaluated apart: the folds are a second run of the network `ema` (their mean, with
-thresholds fitted on the predictions out of fold), and the second network is averaged with the first on
-the single split. Gains on the simulated test samples over the step before; `multilevel` is no step, but
-another head in place of that of the step `head`.
+The step `first_edition` is the first edition of `strong` in small, but from random weights; each of the next
+has one change more. Two steps are evaluated apart: the folds are a second run of the network `ema` (their
+mean, with thresholds fitted on the predictions out of fold), and the second network is averaged with the
+first on the single split. Gains on the simulated test samples over the step before; `multilevel` is no step,
+but another head in place of that of the step `head`.
 
 Run     python benchmarks/ladder.py --work FOLDER               (about 3 hours on two CPU cores, 3 seeds)
         python benchmarks/ladder.py --work FOLDER --size 256    (larger images: five times as long)
         python benchmarks/ladder.py --work FOLDER --long        (more epochs of smaller images: 2.5 hours)
 
 With --long, the steps that change the training of one network are trained until they fit, at one rate for
-all: an eighth of the epochs favours whatever fits fastest. Gains are over `imagenet`: each step has the
-changes of those before it as well.
+all: an eighth of the epochs favours whatever fits fastest. Gains are over `imagenet`; each step but
+`multilevel` has the changes of those before it as well.
 
 Every network of every seed is stored: an interrupted benchmark resumes; --seeds 1 runs the first seed alone.
 """
@@ -41,7 +41,7 @@ STEPS = {
     "second_network": (SINGLE, "ensemble", "tta"),
 }
 # trained until they fit: 6,900 steps on images reduced to half
-LONG_STEPS = ("imagenet", "head", "crops", "loss", "optimizer", "ema")
+LONG_STEPS = ("imagenet", "multilevel", "head", "crops", "loss", "optimizer", "ema")
 LONG_STAGES = ("00_prepare", f"02_train_cnn --network {' '.join(LONG_STEPS)}", "04_threshold")
 LONG = (
     "all:training.epochs=48", "training.cycle_epochs=48", "all:training.learning_rate=1e-3",

@@ -5,7 +5,7 @@ alternate, so that a machine that becomes slower affects both. The peak of the m
 or what torch has allocated on the GPU. On a busy CPU, the rate per second of processor time is that of one
 core (OMP_NUM_THREADS=1).
 
-Run     python benchmarks/training.py                                                  (as the preset demo)
+Run     python benchmarks/training.py                                                  (ResNet18 at 128 px)
         python benchmarks/training.py --size 512 --architecture resnet34 --batch-size 8 --samples 48
 """
 
@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [
         f"data.sizes={options.size}", f"training.size={options.size}",
-        f"training.batch_size={options.batch_size}", "network.pretrained=false",
+        f"all:training.batch_size={options.batch_size}", "network.pretrained=false",
         f"all:network.architecture={options.architecture}",
     ]  # fmt: skip
     config = presets.load("demo", chosen)

@@ -11,7 +11,7 @@ from lib.settings import nearest
 STRONG = Config(
     name="strong",
     purpose="Kaggle's images: a competition entry that trains on one GPU, in five folds",
-    cost="45 GB of arrays; about 16 hours on a T4, 4 with split.folds=1 (estimated)",
+    cost="45 GB of arrays; about 16 hours on a T4, 3 with split.folds=1 (estimated)",
     score="not measured yet: needs Kaggle's images; 0.49 to 0.53 on the leaderboard (estimated)",
     data=Data(sizes=(512,)),
     split=Split(folds=5),
@@ -251,7 +251,7 @@ EMA = (*OPTIMIZER, "training.ema_decay=0.999", "training.tta=true")
 LADDER = replace(
     DEMO,
     name="ladder",
-    purpose="simulated cells: what does each step from the first edition of strong to the present one gain?",
+    purpose="simulated cells: what does each step from random weights to the recipe of strong gain?",
     cost="40 minutes on 2 CPU cores; the benchmark, with folds and three seeds, 3 hours",
     score="none: it compares methods",
     simulation=STUDY_CELLS,

@@ -41,7 +41,24 @@ def test_the_long_ladder_gives_all_networks_the_same_epochs_and_rate(monkeypatch
         assert (training.epochs, training.cycle_epochs, training.learning_rate) == (48, 48, 1e-3)
         assert (training.size, training.seed, training.tta) == (64, 1, False)
     ((tables, _step, over),) = gains
-    assert list(tables) == list(ladder.LONG_STEPS) and list(over.values()) == list(ladder.LONG_STEPS[:-1])
+    assert list(tables) == list(ladder.LONG_STEPS)
+    assert over == dict.fromkeys(ladder.LONG_STEPS[1:], "imagenet")
+
+
+def test_the_data_pipeline_is_timed_with_batches_of_any_size(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    sizes = ("--size", "32", "--batch-size", "4", "--samples", "8", "--rounds", "1")
+    monkeypatch.setattr(sys, "argv", ["training.py", "--architecture", "test_resnet", *sizes])
+    importlib.import_module("training").main()
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "test_resnet, 32 px, batches of 4" in last and "median of 1" in last
+
+
+def test_honest_scores_of_one_predictor_alone_need_no_ensemble(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    honest = importlib.import_module("honest_scores")
+    assert set(honest.NETWORKS) <= set(presets.PRESETS["fusion"].networks)
+    assert presets.load("fusion", honest.SETTINGS).ensemble.members == "none"
 
 
 @pytest.fixture
