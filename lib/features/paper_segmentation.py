@@ -1,7 +1,8 @@
 """Segmentation as Liu, Zhang, Zhou 2018 describe it in section 4.1.1, and as their published code does it.
 
 The text: connected components of the denoised and blurred image, contours around them, ellipses fitted to the
-contours. Where it is silent (strengths, threshold, limits of the area, what the centre is), the code decides.
+contours. Where it is silent (threshold, limits of the area, what the centre is), the code decides, also how
+the image is smoothed: the text names denoising before the blur, and neither strengths nor kernels.
 
 The code does something else, and its segments are often not those of the text:
 

@@ -115,6 +115,9 @@ def map_widths(backbone: nn.Module, kind: str) -> list[int]:
 def maps(backbone: nn.Module, images_BKHW: torch.Tensor, kind: str) -> list[torch.Tensor]:
     """Return the last map before a backbone's pooling; for multilevel those of the earlier stages before it.
 
+    timm's ``features_only`` would give them too, but with other names of the parameters than in files of
+    weights (DenseNet, ConvNeXt), or without the layers after the last stage (EfficientNet).
+
     Returns
     -------
     list of tensor of shape (B, R, H, W)
