@@ -334,6 +334,10 @@ def _write(shard: Shard) -> dict[int, list[int] | None]:
 
 def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
     """Resize an (H, W, K) uint8 image to (size, size, K): area averaging; linear to enlarge."""
-    if image_HWK.shape[:2] == (size, size):
+    height, width = image_HWK.shape[:2]
+    if (height, width) == (size, size):
         return image_HWK
-    return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_AREA)
+    if max(height, width) > size:
+        image_HWK = cv2.resize(image_HWK, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+    # INTER_AREA would repeat pixels
+    return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_LINEAR)
