@@ -39,6 +39,7 @@ def prepare_images(run: Run) -> tuple:
     from lib.data import cache, duplicates, kaggle, sample_groups, sample_index
     from lib.simulation import dataset
 
+    sample_groups.read_own(run)  # a mistyped name is an error now, not after hours
     sizes, bad_ids = () if run.options.labels_only else run.config.data.sizes, set()
     with run.backend():
         if run.generates_data:
