@@ -36,14 +36,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def prepare_images(run: Run) -> tuple:
     """Simulate, decode and cache; return the run with its cache, the index, unusable ids, and arrays."""
-    from lib.data import cache, duplicates, kaggle, sample_index
+    from lib.data import cache, duplicates, kaggle, sample_groups, sample_index
     from lib.simulation import dataset
 
+    sample_groups.read_own(run)  # a mistyped name is an error now, not after hours
     sizes, bad_ids = () if run.options.labels_only else run.config.data.sizes, set()
     with run.backend():
         if run.generates_data:
             dataset.ensure_dataset(run.source, run.config.simulation, run.workers, run.force)
         index = kaggle.read_tables(run.source)
+        sample_groups.check_own(run, index)
         run = run.with_cache(cache.fingerprint(run.source, index))
         if sizes:
             bad_ids = cache.build_dataset(run, index)

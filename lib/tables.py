@@ -204,6 +204,7 @@ def _decode(path: Path, content: bytes, expected: str) -> str:
     except UnicodeDecodeError as error:
         if encoding.startswith("utf-16") or b"\0" in content:
             raise UserError(f"{path} is not a text table (CSV): {expected}") from None
+        content = error.object  # without the mark
         line = _line(content[: error.start].decode(encoding))
         raise UserError(
             f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as "

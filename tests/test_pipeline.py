@@ -298,6 +298,16 @@ def test_bad_images_are_listed_and_can_be_left_out(tmp_path, capsys):
     assert len(pd.read_csv(run / "split.csv")) == 40
 
 
+def test_a_mistyped_table_of_groups_is_an_error_before_any_image_is_read(tmp_path):
+    raw = write_kaggle(tmp_path / "raw", train=40)
+    for text, words in ((None, "is missing: expected the columns id,group"), ("id,group\nx,1\n", "none of")):
+        if text:
+            (tmp_path / "groups.csv").write_text(text)
+        with pytest.raises(UserError, match=rf"groups\.csv:? {words}"):
+            call("00_prepare", *tiny_options(tmp_path, f"data.groups={tmp_path / 'groups.csv'}"))
+        assert raw.exists() and not [*(tmp_path / "data").rglob("*.npy")]
+
+
 def test_rare_classes_can_be_left_out(tmp_path):
     options = prepared(tmp_path, "split.rare_class_minimum=0.22", "hierarchy.train=none")
     call("02_train_cnn", *options, "--network", "baseline")

@@ -3,6 +3,8 @@
 import os
 import stat
 import time
+import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -97,7 +99,19 @@ def read_plane(path: Path, projection: str = "none") -> np.ndarray:
     ValueError
         If the file cannot be used; the message is a phrase that fits after a file name.
     """
-    planes = map(_single_stain, image_formats.decode(_read_bytes(path), projection == "max"))
+    data = _read_bytes(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _project(map(_single_stain, image_formats.decode(data, projection == "max")))
+        except (ValueError, MemoryError, OSError):  # the last: of the system, such as too many open files
+            raise
+        except Exception as error:  # of any type, as damaged bytes declare anything
+            raise ValueError(f"is damaged: it cannot be decoded ({type(error).__name__})") from None
+
+
+def _project(planes: Iterator[np.ndarray]) -> np.ndarray:
+    """Return the brightest value of each pixel."""
     plane = next(planes)
     for page, other in enumerate(planes, start=2):
         if other.shape != plane.shape:

@@ -4,7 +4,8 @@ The kind is recognised by the content, whatever the file's name. Everything decl
 pixels are decoded, and what OpenCV would repair or convert silently is rejected. PNG and JPEG are decoded by
 OpenCV, TIFF by Pillow, which honours its photometric interpretation.
 
-All functions raise a `ValueError` whose message is a phrase that fits after a file name.
+All functions raise a `ValueError` whose message is a phrase that fits after a file name; damage may cause
+other errors, which `image_files.read_plane` turns into one.
 """
 
 import io

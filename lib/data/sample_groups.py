@@ -18,6 +18,7 @@ from lib import files, tables
 from lib.console import info, warn
 from lib.data import duplicate_pairs
 from lib.data.sample_index import SampleIndex
+from lib.errors import UserError, quote
 from lib.run import Run
 from lib.stage_files import parse_numbers, rewrite
 
@@ -38,7 +39,7 @@ def antibodies(ids: Iterable[str]) -> dict[str, str]:
 
 
 def read_groups(path: Path, columns: tuple[str, str] = ("id", "group")) -> dict[str, str]:
-    """Read a table of groups: the group of every sample that it lists, by id.
+    """Read a table of groups: the group of every sample that it lists, by id; spaces around both are removed.
 
     Parameters
     ----------
@@ -51,9 +52,33 @@ def read_groups(path: Path, columns: tuple[str, str] = ("id", "group")) -> dict[
         If the table cannot be read, lacks a column or lists an id twice.
     """
     expected = f"expected the columns {','.join(columns)}"
-    table = files.read_table(path, expected, columns)
+    table = files.read_table(path, expected, columns)[list(columns)].map(str.strip)
     tables.lines_by_id(path, table[columns[0]])
-    return {sample: group for _, sample, group in table[list(columns)].itertuples() if group}
+    return {sample: group for _, sample, group in table.itertuples() if group}
+
+
+def read_own(run: Run) -> dict[str, str]:
+    """Return the groups in the table of ``data.groups``, empty without one; raises as `read_groups`."""
+    path = run.config.data.groups
+    return read_groups(Path(path)) if path else {}
+
+
+def check_own(run: Run, index: SampleIndex) -> None:
+    """Warn if the table of ``data.groups`` has ids that are no samples, or raise if all are none."""
+    path, listed, ids = run.config.data.groups, read_own(run), index.train_ids + index.test_ids
+    known = set(ids)
+    unknown = [sample for sample in listed if sample not in known]
+    if not unknown:
+        return
+    if len(unknown) == len(listed):
+        raise UserError(
+            f"{path}: none of its {len(listed):,} ids is in the data set, for example {quote(unknown[0])}; "
+            f"expected ids like {quote(ids[0])}: write them as in train.csv and sample_submission.csv"
+        )
+    warn(
+        f"{path}: {len(unknown):,} of {len(listed):,} ids are not in the data set and therefore ignored, for "
+        f"example {quote(unknown[0])}"
+    )
 
 
 def sources(run: Run) -> list[Path]:
@@ -78,7 +103,7 @@ def write(run: Run, index: SampleIndex) -> np.ndarray:
             table = duplicate_pairs.read(path)
             pairs = list(zip(table["a"], table["b"], strict=True))
         elif path != run.solution:
-            keys["table"] = read_groups(path)
+            keys["table"] = read_own(run)
         elif "Antibody" in files.read_table(path, "expected the column Id", ("Id",)):  # of simulated cells
             keys["antibody"] |= read_groups(path, ("Id", "Antibody"))
     table = group_samples(ids, keys, pairs)

@@ -2,8 +2,9 @@
 
 ``00000.npy`` holds (rows, H, W, 4) uint8, channel order R G B Y. ``00000.json``, which is written after it,
 holds what the rows were built from: fingerprints of the image files, by content (``files``) and by names,
-sizes and times (``state``); the checksum of the array file; the bad images, whose rows are black; mean and
-std of each channel of the rows; and a fingerprint of all this, so that no change to it passes unnoticed.
+sizes and times (``state``), both with the projection if there is one; the checksum of the array file; the bad
+images, whose rows are black; mean and std of each channel of the rows; and a fingerprint of all this, so that
+no change to it passes unnoticed.
 
 Verifying a whole cache takes as long as the disk needs to read it. ``verified.json`` therefore holds size,
 modification time and change time of every array file whose checksum has been verified, and only files where
@@ -218,7 +219,11 @@ class Shard:
     def state(self) -> str:
         """Return a fingerprint of names, sizes, modification and change times of the image files."""
         paths = (self._image(sample, channel) for sample in self.ids for channel in CHANNELS)
-        return files.fingerprint([(path.name, file_state(path)) for path in paths])
+        return self.fingerprint([(path.name, file_state(path)) for path in paths])
+
+    def fingerprint(self, images: list) -> str:
+        """Return a fingerprint of what is known of the image files, and of how they are projected."""
+        return files.fingerprint(images if self.projection == "none" else [images, self.projection])
 
     def images(self, sample: str) -> list[tuple[str, int | None]]:
         """Return names and checksums of the image files of a sample."""
@@ -262,7 +267,7 @@ def check(shard: Shard) -> Shard:
                 continue
             now = now or shard.state()
             if metadata["state"] != now:
-                content = content or files.fingerprint([shard.images(sample) for sample in shard.ids])
+                content = content or shard.fingerprint([shard.images(sample) for sample in shard.ids])
                 if content != metadata["files"]:
                     continue
             samples = dict.fromkeys(image["id"] for image in metadata["bad"])
@@ -315,7 +320,7 @@ def _write(shard: Shard) -> dict[int, list[int] | None]:
     found = {}
     for size, folder in shard.folders.items():
         metadata = {
-            "files": files.fingerprint(images),
+            "files": shard.fingerprint(images),
             "state": state,
             "checksum": checksums[size],
             "bad": [asdict(image) for image in bad],
@@ -329,6 +334,10 @@ def _write(shard: Shard) -> dict[int, list[int] | None]:
 
 def resize(image_HWK: np.ndarray, size: int) -> np.ndarray:
     """Resize an (H, W, K) uint8 image to (size, size, K): area averaging; linear to enlarge."""
-    if image_HWK.shape[:2] == (size, size):
+    height, width = image_HWK.shape[:2]
+    if (height, width) == (size, size):
         return image_HWK
-    return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_AREA)
+    if max(height, width) > size:
+        image_HWK = cv2.resize(image_HWK, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+    # INTER_AREA would repeat pixels
+    return cv2.resize(image_HWK, (size, size), interpolation=cv2.INTER_LINEAR)

@@ -63,10 +63,23 @@ def select_samples(index: SampleIndex, bad: set[str], settings: Split) -> tuple[
         Class numbers that are not rare, of all 28.
     rows : ndarray of int
         Row numbers in the index, ascending.
+
+    Raises
+    ------
+    UserError
+        If no sample is left, since each carries a rare class.
     """
-    classes = frequent_classes(index.truth_NC, settings.rare_class_minimum)
+    minimum = settings.rare_class_minimum
+    classes = frequent_classes(index.truth_NC, minimum)
     usable = np.array([sample not in bad for sample in index.train_ids])
-    return classes, np.flatnonzero(usable & without_rare(index.truth_NC, classes))
+    rows = np.flatnonzero(usable & without_rare(index.truth_NC, classes))
+    if not len(rows):
+        share_C = index.truth_NC.mean(axis=0)
+        raise UserError(
+            f"split.rare_class_minimum={minimum} leaves no sample, as each has a class of a lower share; the "
+            f"highest is {share_C.max():.3g} ({CLASSES[share_C.argmax()]}): choose a minimum below that"
+        )
+    return classes, rows
 
 
 def diverse_rows(truth_NC: np.ndarray, count: int) -> list[int]:

@@ -24,7 +24,7 @@ def granularity(green_HW: np.ndarray, radius: float, previous: float) -> float:
     The sum of denoised green after opening with a disc of radius `previous`, minus the sum after opening with
     one of radius `radius`, over the sum without opening (the granularity spectrum, or pattern spectrum, of
     Serra 1982). Dimensionless, about 0 to 1; large at a small radius for a protein in small spots. nan where
-    green is empty, or where the disc covers only one pixel of this array.
+    green is empty, or where the two radii are the same number of pixels of this array.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def granularity(green_HW: np.ndarray, radius: float, previous: float) -> float:
         In pixels of the array; `previous` below half a pixel means no opening.
     """
     total = green_HW.sum(dtype=np.float64)
-    if total == 0 or round(radius) < 1:
+    if total == 0 or round(radius) == round(previous):
         return np.nan
     return (_opened_sum(green_HW, previous) - _opened_sum(green_HW, radius)) / total
 

@@ -47,13 +47,16 @@ class OwnImages:
     folder : Path
         For everything that is made from them.
     data : RunData
-        The run's, with the images as its test samples.
+        The run's, with the usable images as its test samples.
+    row_ids : list of str
+        Ids of the rows of the arrays and features, those of bad images included.
     """
 
     run: Run
     source: Path
     folder: Path
     data: RunData
+    row_ids: list[str]
 
     @classmethod
     def open(cls, run: Run, source: Path, folder: Path, sizes: list[int]) -> "OwnImages":
@@ -70,13 +73,20 @@ class OwnImages:
             If there is no such folder, it holds no images, or more are unusable than
             ``data.max_bad_images`` allows.
         """
-        ids = _cache(run, source, folder, tuple(sorted(set(sizes))))
-        return cls(run, source, folder, RunData.read(run, replace(read_index(run.index), test_ids=ids)))
+        row_ids, bad = _cache(run, source, folder, tuple(sorted(set(sizes))))
+        ids = [sample for sample in row_ids if sample not in bad]
+        data = RunData.read(run, replace(read_index(run.index), test_ids=ids))
+        return cls(run, source, folder, data, row_ids)
 
     @property
     def ids(self) -> list[str]:
-        """The images' ids, in the order of the arrays' rows."""
+        """The usable images' ids, in the order of the arrays' rows."""
         return self.data.index.test_ids
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Rows of the usable images in the arrays and features, int; the others are black."""
+        return np.flatnonzero(np.isin(self.row_ids, self.ids))
 
     @property
     def networks(self) -> Path:
@@ -89,10 +99,10 @@ class OwnImages:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """The images' biological features, computed if they are not yet."""
+        """Biological features of the arrays' rows, computed if they are not yet."""
         settings, size = self.run.config.features, self.run.config.feature_size
         folder = self.folder / self.run.config.feature_folder
-        index, arrays = SampleIndex([], [], self.ids), {"test": self.array(size)}
+        index, arrays = SampleIndex([], [], self.row_ids), {"test": self.array(size)}
         return feature_table.build(arrays, index, folder, settings, self.run.workers, force=False)
 
     def predict_network(self, name: str, views: int) -> PredictionTable:
@@ -131,9 +141,9 @@ class OwnImages:
         model = models.load(folder).to(devices.choose_device())
         spec, training = model.spec, self.run.config.training
         features = feature_table.select(self.features, spec.features, folder) if spec.features else None
-        source = SampleSource(self.array(spec.array_side), self.ids, features=features)
+        source = SampleSource(self.array(spec.array_side), self.row_ids, features=features)
         workers = train_and_predict.loading_processes(self.run.workers, next(model.parameters()).device)
-        loader = make_loader(source, np.arange(len(self.ids)), training.batch_size, workers)
+        loader = make_loader(source, self.rows, training.batch_size, workers)
         return train_and_predict.predict_with(model, loader, views, f"predicting with {folder.name}")
 
     def predict_trees(self, name: str) -> PredictionTable:
@@ -146,7 +156,7 @@ class OwnImages:
             from lib.learning import feature_trees
 
             training = feature_table.read(self.run.features, known, columns).loc[known.train_ids]
-            own_NF = self.features[list(training)].to_numpy(np.float32)
+            own_NF = self.features[list(training)].to_numpy(np.float32)[self.rows]
             all_NF = np.concatenate([training.to_numpy(np.float32), own_NF])
             truth_NC = known.truth_NC[:, self.data.classes]
             tables = []
@@ -172,6 +182,8 @@ class OwnImages:
         path = predictions.table_path(self.networks / name, "test", views)
         manifest = path.with_suffix(".json")
         inputs = {"images": self.array(size).fingerprint()} | inputs
+        if len(self.ids) < len(self.row_ids):
+            inputs["list of usable images"] = files.fingerprint(self.ids)
         step = Step(name, manifest, {}, inputs, [path], script="predict.py")
         if not step.up_to_date(rebuild=True):
             predictions.save(path, predict())
@@ -207,20 +219,13 @@ def _check_source(source: Path) -> None:
         raise UserError(f"{source}: the folder's name is longer than {LONGEST_NAME} bytes: rename it")
 
 
-def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> list[str]:
-    """Decode and resize a folder's images; return the ids of the usable ones."""
+def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> tuple[list[str], set[str]]:
+    """Decode and resize a folder's images; return the ids of the rows, and those of bad images."""
     _check_source(source)
     data, ids = run.config.data, kaggle.list_samples(source)
     files.write_json(folder / SOURCE_FILE, {"folder": str(source)})
-
-    def build(chosen: list[str]) -> list[kaggle.BadImage]:
-        # the folder may hold other images than before
-        how = dict(workers=run.workers, replace_others=True, projection=data.projection)
-        return cache.build(source.parent, folder, source.name, chosen, sizes, data.shard_rows, **how)
-
-    bad = build(ids)
+    # the folder may hold other images than before
+    how = dict(workers=run.workers, replace_others=True, projection=data.projection)
+    bad = cache.build(source.parent, folder, source.name, ids, sizes, data.shard_rows, **how)
     kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images, {source.name: ids})
-    usable = [sample for sample in ids if sample not in {image.id for image in bad}]
-    if bad:
-        build(usable)
-    return usable
+    return ids, {image.id for image in bad}

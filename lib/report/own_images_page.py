@@ -87,7 +87,9 @@ def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
     member = _runs(images.run, predictor)[0]
     size, path = max(member.config.data.sizes), images.folder / "image_warnings.csv"
     (statistics, *_) = run_data.read_channel_statistics(member.statistics, size)
-    found = image_plausibility.check_array(images.array(size), images.ids, statistics, images.run.workers)
+    array, workers = images.array(size), images.run.workers
+    found = image_plausibility.check_array(array, images.row_ids, statistics, workers)
+    found = found[found["id"].isin(images.ids)]  # bad images are listed elsewhere
     path.unlink(missing_ok=True)
     if len(found):
         files.write_csv(path, found)
@@ -212,15 +214,15 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
     label_N = np.where(decision_NC, calibrated_NC, -1).argmax(axis=1)
     shown = [
         ExampleImage(
-            images.ids[row],
-            row,
+            images.ids[number],
+            int(row),
             int(label),
             "",
-            float(calibrated_NC[row, label]),
+            float(calibrated_NC[number, label]),
             [],
-            example_images.class_names(decision_NC[row]),
+            example_images.class_names(decision_NC[number]),
         )
-        for row, label in enumerate(label_N[:MAX_SHOWN])
+        for number, (row, label) in enumerate(zip(images.rows, label_N[:MAX_SHOWN], strict=False))
     ]
     network = example_images.attributed_network(run, predictor)
     checkpoint = run.checkpoints(network)[0] if network else None

@@ -243,9 +243,14 @@ def _remove_other_samples(folder: Path, step: steps.Step, force: bool) -> None:
                 f"--set simulation.name=NAME"
             )
     elif not step.matches(force):
+        # in this order, so that the next call completes what is interrupted: without its output the step is
+        # unfinished, also with the old settings, and with its manifest the folder remains ours
+        for path in step.outputs:
+            path.unlink(missing_ok=True)
+        for images in (folder / split for split in kaggle.SUBSETS):
+            if images.exists():
+                shutil.rmtree(images)
         step.manifest.unlink()
-        for split in kaggle.SUBSETS:
-            shutil.rmtree(folder / split, ignore_errors=True)
 
 
 def _write_chunk(

@@ -111,6 +111,23 @@ def test_pages_are_projected_on_request(raw, tmp_path):
     assert (cache.ShardedArray(folder / "train_16")[2][..., 0] == 90).all()
 
 
+def test_another_projection_makes_other_rows_with_another_fingerprint(raw, tmp_path):
+    pages = [np.full((20, 20), level, np.uint8) for level in (3, 90)]
+    for channel in ("red", "green", "blue", "yellow"):
+        (raw / "train" / f"a02_{channel}.png").unlink()
+        cv2.imwritemulti(str(raw / "train" / f"a02_{channel}.tif"), pages)
+    found = []
+    for projection in ("none", "max", "none"):
+        build(raw, tmp_path, projection=projection)
+        array = cache.ShardedArray(tmp_path / "train_16")
+        found.append((array[2].max(), array.fingerprint(), array.shards()[0][1]))
+        cache.ShardedArray.unlock(array.folder)
+        (array.folder / "array.json").unlink()  # as a kill while the array of another projection is removed
+    first, projected, again = found
+    assert (first[0], projected[0]) == (0, 90) and again == first
+    assert first[1] != projected[1] and first[2] != projected[2]
+
+
 def test_other_settings_and_ids_are_not_mixed(raw, tmp_path):
     folder = tmp_path / "cache"
     build(raw, folder)

@@ -1,6 +1,7 @@
 """One image file is found in any spelling, and read as it is shown, or rejected with the reason."""
 
 import contextlib
+import io
 import os
 import socket
 import time
@@ -8,6 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.data import image_files
 from tests.conftest import REAL, needs_real
@@ -258,3 +260,36 @@ def test_no_damaged_byte_changes_an_image_unnoticed(tmp_path):
             assert np.array_equal(image_files.read_plane(path), plane_HW), f"byte {place}"
             rejected -= 1
     assert rejected > 0.8 * len(data)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_tags_of_any_type_are_read_or_rejected(tmp_path, plane_HW, compression):
+    file = io.BytesIO()
+    Image.fromarray(plane_HW).save(file, "TIFF", compression=compression)
+    data, path = file.getvalue(), tmp_path / "a.tif"
+    directory = int.from_bytes(data[4:8], "little")
+    for entry in range(int.from_bytes(data[directory : directory + 2], "little")):
+        number = int.from_bytes(data[(place := directory + 4 + 12 * entry) :][:2], "little")
+        for kind in {*(number ^ 1 << bit for bit in range(6)), *range(14)}:
+            path.write_bytes(data[:place] + kind.to_bytes(2, "little") + data[place + 2 :])
+            with contextlib.suppress(ValueError):
+                image_files.read_plane(path)
+
+
+def test_a_damaged_depth_of_a_png_with_a_transparent_grey_is_rejected(tmp_path, plane_HW):
+    path = tmp_path / "a.png"
+    Image.fromarray(plane_HW).save(path, transparency=3)
+    data = path.read_bytes()
+    for depth in (0, 9, 255):
+        path.write_bytes(data[:24] + bytes([depth]) + data[25:])
+        rejected(path, "damaged" if not depth else "bits")
+
+
+def test_errors_of_the_system_are_no_damage(tmp_path, plane_HW, monkeypatch):
+    def fail(*_arguments):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(image_files.image_formats, "decode", fail)
+    with pytest.raises(OSError, match="open files"):
+        image_files.read_plane(write(tmp_path / "a.png", plane_HW))

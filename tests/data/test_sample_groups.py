@@ -1,10 +1,14 @@
 """Everything that links samples puts them into one group, and the group says why."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 from lib.data import sample_groups
+from lib.data.sample_index import SampleIndex
 from lib.errors import UserError
+from lib.sections import Data
 
 IDS = ["a", "b", "c", "d", "e", "f", "g"]
 
@@ -38,12 +42,32 @@ def test_a_table_of_groups_keeps_ids_as_text_and_ignores_empty_groups(tmp_path):
     path = tmp_path / "groups.csv"
     path.write_text("group,id\n1,001\n,NA\n1e5,nan\n")
     assert sample_groups.read_groups(path) == {"001": "1", "nan": "1e5"}
+    path.write_text("id,group\na ,1\n b,1 \nc, \n")
+    assert sample_groups.read_groups(path) == {"a": "1", "b": "1"}, "spaces are no part of an id or group"
     path.write_text("id,group\na,1\nb,2\na,1\n")
     with pytest.raises(UserError, match=r"line 4: id 'a' is already in line 2.*each id once"):
         sample_groups.read_groups(path)
     path.write_text("id,antibody\na,1\n")
     with pytest.raises(UserError, match="id,group"):
         sample_groups.read_groups(path)
+
+
+def test_a_table_of_other_ids_is_rejected_and_some_are_a_warning(tmp_path, capsys):
+    path, index = tmp_path / "groups.csv", SampleIndex(["b", "c"], [(0,), (1,)], ["d"])
+    run = SimpleNamespace(config=SimpleNamespace(data=Data(groups=str(path))))
+    with pytest.raises(UserError, match=r"groups\.csv is missing: expected the columns id,group"):
+        sample_groups.check_own(run, index)
+    path.write_text("id,group\nb.png,1\nd.png,1\n")
+    with pytest.raises(UserError, match=r"groups\.csv: none of its 2 ids .*'b\.png'.* 'b': .*train\.csv"):
+        sample_groups.check_own(run, index)
+    path.write_text("id,group\nb,1\nd,1\n")
+    sample_groups.check_own(run, index)
+    assert capsys.readouterr().err == ""
+    path.write_text("id,group\nb,1\nx,1\ny,2\n")
+    sample_groups.check_own(run, index)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert str(path) in warning and "2 of 3 ids" in warning and "'x'" in warning
+    sample_groups.check_own(SimpleNamespace(config=SimpleNamespace(data=Data())), index)
 
 
 def test_groups_are_reported_and_a_large_one_is_a_warning(capsys):

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -116,7 +117,11 @@ def test_an_image_is_enlarged_or_averaged():
     image_HWK = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
     assert shards.resize(image_HWK, 4) is image_HWK
     assert shards.resize(image_HWK, 2)[0, 0].tolist() == [10, 11, 12, 13]
-    assert shards.resize(image_HWK, 8).shape == (8, 8, 4)
+    linear_HWK = cv2.resize(image_HWK, (8, 8), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(shards.resize(image_HWK, 8), linear_HWK), "not each pixel four times"
+    ramp_HWK = np.repeat(image_HWK[:, :2], 4, axis=0)  # 16 x 2: averaged down, enlarged across
+    assert np.array_equal(shards.resize(ramp_HWK, 4)[:, [0, 3]], image_HWK[:, :2])
+    assert shards.resize(ramp_HWK, 4)[0, :, 0].tolist() == [0, 1, 3, 4]
 
 
 def test_a_shard_waits_for_another_process_and_then_has_nothing_to_do(shard, monkeypatch):

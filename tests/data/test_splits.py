@@ -188,6 +188,11 @@ def test_rare_class_filter_by_hand():
         SampleIndex(list("abcde"), targets, []), {"b"}, Split(rare_class_minimum=0.3)
     )
     assert selected.tolist() == [0, 1] and rows.tolist() == [0, 2, 4]
+    with pytest.raises(
+        UserError, match=r"rare_class_minimum=0\.5 .*no sample.* 0\.333 \(Nucleoplasm\).*below"
+    ):
+        three = SampleIndex(list("abc"), [(0,), (1,), (2,)], [])
+        splits.select_samples(three, set(), Split(rare_class_minimum=0.5))
     assert splits.frequent_classes(truth_NC, 0.0).tolist() == list(range(28))
     assert splits.frequent_classes(truth_NC, 0.2).tolist() == [0, 1, 2], "the minimum itself is kept"
 

@@ -38,6 +38,10 @@ def test_granularity_finer_than_a_pixel_is_undefined():
     small = PreparedSample(noise(0, size=64))
     assert np.isnan(ADDITIONAL["granularity_2"](small))
     assert ADDITIONAL["granularity_16"](small) >= 0
+    for size, undefined in ((128, ["granularity_2"]), (160, ["granularity_4"]), (192, [])):
+        sample = PreparedSample(noise(0, size=size))  # at 160 px, radii 2 and 4 are 1 pixel
+        names = [name for name in ADDITIONAL if name.startswith("granularity")]
+        assert [name for name in names if np.isnan(ADDITIONAL[name](sample))] == undefined
 
 
 def test_nucleolar_share():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data.cache import ShardedArray
+from lib.data import kaggle
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.figures import data_and_training as figures
@@ -189,11 +189,29 @@ def test_bad_images_stop_it_unless_allowed(run, cells):
     with pytest.raises(UserError, match=r"1 sample .*cells/t01_blue\.png.* is empty.*data\.max_bad_images=1"):
         opened(run, cells)
     images = opened(reread(run, "data.max_bad_images=1"), cells)
-    assert images.ids == CHOSEN[1:] and len(images.array(16)) == 2
+    assert images.ids == CHOSEN[1:] and images.rows.tolist() == [1, 2] and len(images.array(16)) == 3
     listed = (images.folder / "bad_images.csv").read_text().splitlines()
     assert listed[1:] == ["cells,t01,t01_blue.png,is empty"]
-    expected = ShardedArray(opened(run, _without(cells, "t01")).folder / "rest_16")
-    assert np.array_equal(images.array(16)[1], expected[1])
+    rest = opened(run, _without(cells, "t01"))
+    assert np.array_equal(images.array(16)[2], rest.array(16)[1])
+    for name in ("fused", "features_alone"):
+        predict = "predict_trees" if name == "features_alone" else "predict_network"
+        found, expected = (getattr(some, predict)(name, *[1] * (name == "fused")) for some in (images, rest))
+        assert found.ids == CHOSEN[1:]
+        assert np.allclose(found.probabilities_NC, expected.probabilities_NC, atol=1e-6)
+
+
+def test_a_tolerated_bad_image_leaves_nothing_to_decode_again(run, cells, monkeypatch):
+    (cells / "t03_blue.png").write_bytes(b"")
+    run = reread(run, "data.max_bad_images=1", "data.shard_rows=1")
+    first = opened(run, cells)
+    read, original = [], kaggle.read_image
+    monkeypatch.setattr(kaggle, "read_image", lambda *a: read.append(a[2]) or original(*a))
+    again = opened(run, cells)
+    assert set(read) <= {"t03"}, "which may be readable now"
+    assert again.ids == first.ids == ["t01", "t04"]
+    shutil.copy(cells / "t01_blue.png", cells / "t03_blue.png")
+    assert opened(run, cells).ids == CHOSEN and set(read) == {"t03"}
 
 
 def _without(cells, sample):

@@ -161,6 +161,22 @@ def test_implausible_images_are_warned_of_and_listed_until_they_are_replaced(wor
     assert "do not trust" not in (results / "report.html").read_text()
 
 
+def test_a_bad_image_that_is_tolerated_is_left_out(work):
+    ids = kaggle.list_samples(work / "cells")
+    whole = pd.read_csv(classify(work, "--predictor", "baseline") / "probabilities.csv", index_col="id")
+    copy_images(work / "cells", ids, work / "some")
+    (work / "some" / f"{ids[1]}_green.png").write_bytes(b"")
+    options = ("--predictor", "baseline", "--set", "data.max_bad_images=1")
+    results, rest = classify(work, *options, images="some"), [ids[0], *ids[2:]]
+    found = pd.read_csv(results / "probabilities.csv", index_col="id")
+    assert found.index.tolist() == rest and not (results / "image_warnings.csv").exists()
+    assert np.allclose(found, whole.loc[rest], atol=1e-5)
+    examples = json.loads((results / "examples" / "examples.json").read_text())
+    assert [(image["id"], image["row"]) for image in examples["images"]] == [
+        (sample, row) for row, sample in enumerate(ids) if row != 1
+    ]
+
+
 def test_decisions_keep_to_the_settings_of_the_command_line(work):
     options = ("--predictor", "baseline", "--set", "threshold.max_labels=1")
     found = pd.read_csv(classify(work, *options) / "locations.csv")

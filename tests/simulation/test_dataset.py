@@ -119,6 +119,42 @@ def test_files_that_were_not_simulated_are_left_alone(raw):
     assert {name: data for name, data in contents(raw).items() if name != ".lock"} == before
 
 
+@pytest.mark.parametrize(("size", "force"), [(32, False), (48, True)])
+def test_an_interrupted_replacement_is_completed(tmp_path, monkeypatch, size, force):
+    folder, settings = tmp_path / "set", Simulation("set", 3, 1, 32, 1.0, 3)
+    expected = tmp_path / "expected"
+    ensure_dataset(expected, replace(settings, size=size), workers=1, force=False)
+    remove, unlink = dataset_module.shutil.rmtree, Path.unlink
+    for last in (0, 1, 3):  # of train.csv, train/, test/, simulation.json
+        ensure_dataset(folder, settings, workers=1, force=True)
+        done = []
+
+        def interrupt(path, last=last, done=done):
+            done.append(path.name)
+            if len(done) > last:
+                raise KeyboardInterrupt
+
+        def remove_half(path, interrupt=interrupt):
+            for image in sorted(path.iterdir())[::2]:
+                unlink(image)
+            interrupt(path)
+            remove(path)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(dataset_module.shutil, "rmtree", remove_half)
+            patch.setattr(
+                Path, "unlink", lambda path, interrupt=interrupt, **_: (interrupt(path), unlink(path))
+            )
+            ensure_dataset(folder, replace(settings, size=48), workers=1, force=True)
+        assert len(done) == last + 1
+        ensure_dataset(folder, replace(settings, size=size), workers=1, force=force)
+        found, wanted = (
+            {name: data for name, data in contents(path).items() if name != "simulation.json"}
+            for path in (folder, expected)
+        )
+        assert found == wanted
+
+
 def test_the_setting_decides_how_many_test_antibodies_train_lacks(tmp_path):
     shared = []
     for unseen in (0.0, 1.0):
