@@ -136,7 +136,9 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that `load_state_dict` takes."""
-        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        random = {"cpu": torch.get_rng_state(), "cuda": []}
+        if self.device.type == "cuda":  # of this device alone: fewer may be visible to who resumes
+            random["cuda"] = [torch.cuda.get_rng_state(self.device)]
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -172,7 +174,9 @@ class TrainState:
         })  # fmt: skip
         random = ranks[min(RANK, len(ranks) - 1)]["random"]
         torch.set_rng_state(random["cpu"].cpu())
-        torch.cuda.set_rng_state_all([state.cpu() for state in random["cuda"]])
+        if self.device.type == "cuda" and random["cuda"]:  # files of earlier versions hold those of all GPUs
+            own = random["cuda"][min(self.device.index or 0, len(random["cuda"]) - 1)]
+            torch.cuda.set_rng_state(own.cpu(), self.device)
 
     def restore(self, weights: dict[str, torch.Tensor]) -> None:
         """Go back to earlier weights, also in the moving average, with a fresh optimiser state."""

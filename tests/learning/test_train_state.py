@@ -196,6 +196,30 @@ def test_early_stopping_and_history_are_restored():
     assert second.history == first.history
 
 
+@pytest.mark.parametrize(("device", "saved", "restored"), [
+    ("cuda:1", ["own"], "own"),
+    ("cuda:0", ["first", "second"], "first"),  # as earlier versions saved all GPUs'
+    ("cuda:1", ["first", "second"], "second"),
+    ("cuda:0", [], None),  # saved on a CPU
+    ("cpu", ["first", "second"], None),
+])  # fmt: skip
+def test_random_numbers_continue_whatever_the_number_of_gpus(monkeypatch, device, saved, restored):
+    state, loaded = new_state(), []
+    names = {"first": 1, "second": 2, "own": 3}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.tensor([device.index]))
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda *state_and_device: loaded.append(state_and_device)
+    )
+    state.device = torch.device(device)
+    content = state.state_dict()
+    own = content["ranks"][0]["random"]["cuda"]
+    assert [one.item() for one in own] == ([] if device == "cpu" else [state.device.index])
+    content["ranks"][0]["random"]["cuda"] = [torch.tensor([names[name]]) for name in saved]
+    state.load_state_dict(content)
+    expected = [] if restored is None else [(names[restored], state.device)]
+    assert [(one.item(), device) for one, device in loaded] == expected
+
+
 @pytest.mark.parametrize(("rank", "batches"), [(0, 8), (1, 0)])
 def test_the_primary_process_takes_over_results_of_another_number_of_processes(monkeypatch, rank, batches):
     state = new_state()
