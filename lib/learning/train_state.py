@@ -159,7 +159,8 @@ class TrainState:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # else saved in another precision, which auto chose on another machine
+            self.scaler.load_state_dict(state["scaler"])
         self.schedule.advance_to(state["schedule"])
         self.stopping.load_state_dict(state["stopping"])
         self.epoch, self.batch = state["epoch"], state["batch"]

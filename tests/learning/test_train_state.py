@@ -220,6 +220,19 @@ def test_random_numbers_continue_whatever_the_number_of_gpus(monkeypatch, device
     assert [(one.item(), device) for one, device in loaded] == expected
 
 
+@pytest.mark.parametrize(("saved", "resumed"), [(False, True), (True, False), (True, True)])
+def test_a_state_of_another_precision_is_resumed(saved, resumed):
+    """As ``auto`` chooses it on another machine: float16 alone scales the loss."""
+    first, second = new_state(), new_state()
+    first.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=saved)
+    second.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, enabled=resumed)
+    second.load_state_dict(first.state_dict())
+    assert (
+        second.scaler.get_scale()
+        == {(False, True): 2.0, (True, False): 1.0, (True, True): 4.0}[saved, resumed]
+    )
+
+
 @pytest.mark.parametrize(("rank", "batches"), [(0, 8), (1, 0)])
 def test_the_primary_process_takes_over_results_of_another_number_of_processes(monkeypatch, rank, batches):
     state = new_state()
