@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from lib import distributed, files
 from lib.console import Progress, info
+from lib.errors import UserError
 from lib.figures import data_and_training as figures
 from lib.learning.fit import explained_memory
 from lib.learning.task import Task
@@ -22,11 +23,14 @@ DIVERGED = 4.0  # times the lowest smoothed loss: stop
 
 
 def find_and_draw(task: Task) -> None:
-    """Write and draw a network's loss over the learning rate, and print the suggested rate."""
+    """Write and draw a network's loss over the learning rate, and print the suggested rate.
+
+    A `UserError` where several processes train together: each would end at a step of its own.
+    """
+    if distributed.WORLD > 1:
+        raise UserError("--find-lr takes one process: start it with python in place of torchrun")
     model, train = prepare(task, task.folds[0])
     curve = find_rate(model, train, task.run.config.training)
-    if not distributed.is_primary():
-        return
     rising, suggestion = suggest(curve)
     files.write_text(task.run.network(task.name) / "learning_rates.csv", curve.to_csv(index=False))
     figure = task.run.figure(f"learning_rates_{task.name}")

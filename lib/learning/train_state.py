@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lib import distributed
 from lib.distributed import RANK, WORLD, is_primary
+from lib.errors import UserError
 from lib.learning.averaging import make_average
 from lib.learning.devices import compiled, resolve_precision
 from lib.learning.inference import PassAccumulator, PassResult, forward
@@ -32,11 +33,22 @@ class TrainState:
     settings : Training
     train : DataLoader
         As `lib.learning.loader.make_loader` returns it, shuffled.
+
+    Raises
+    ------
+    UserError
+        If a batch does not hold two samples for each of several processes.
     """
 
     def __init__(self, model: nn.Module, settings: Training, train: DataLoader) -> None:
         self.device = next(model.parameters()).device
         sampler = train.batch_sampler
+        if WORLD > 1 and min(sampler.sizes) < 2 * WORLD:
+            raise UserError(
+                f"training.batch_size={settings.batch_size}, {len(sampler.rows)} training samples: {WORLD} "
+                f"processes, which share each batch, need {2 * WORLD} or more of both; start fewer processes "
+                f"or set a larger training.batch_size"
+            )
         if WORLD > 1 and self.device.type == "cuda":
             model = convert_sync_batchnorm(model)
         self.model, self.settings, self.sampler = model, settings, sampler

@@ -63,6 +63,12 @@ def test_too_little_memory_names_what_to_lower(monkeypatch):
         find(5)
 
 
+def test_several_processes_find_no_rate(monkeypatch):
+    monkeypatch.setattr(lr_finder.distributed, "WORLD", 2)
+    with pytest.raises(UserError, match=r"--find-lr takes one process.*torchrun"):
+        lr_finder.find_and_draw(SimpleNamespace())
+
+
 def test_the_curve_is_written_and_drawn_and_the_suggestion_printed(tmp_path, monkeypatch, capsys):
     curve = pd.DataFrame({"learning_rate": [1e-4, 1e-3, 1e-2], "loss": 1.0, "smoothed": [0.9, 0.5, 0.7]})
     drawn = []

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lib.errors import UserError
 from lib.learning import train_state
 from lib.learning.devices import make_deterministic
 from lib.learning.inference import forward
@@ -63,6 +64,15 @@ def test_between_accumulated_batches_no_step_is_taken():
     state.train_batch(next(loader), 0.1)
     assert state.between_steps and state.schedule.position == 1 and state.peak == 0.1
     assert not torch.equal(weights(state)["layers.0.weight"], before["layers.0.weight"])
+
+
+def test_each_of_several_processes_needs_two_samples_of_every_batch(monkeypatch):
+    monkeypatch.setattr(train_state, "WORLD", 5)
+    with pytest.raises(UserError, match=r"training\.batch_size=8, 33 .*5 processes.*need 10 or more"):
+        new_state()
+    monkeypatch.setattr(train_state, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr(train_state, "WORLD", 4)
+    new_state()
 
 
 def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
