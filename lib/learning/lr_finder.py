@@ -49,7 +49,12 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
     Returns
     -------
     DataFrame
-        A row per step: learning_rate, loss, and smoothed, its running mean.
+        A row per step: learning_rate, loss, and smoothed, its running mean; all finite, two rows or more.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite from the start.
     """
     state = TrainState(model, settings, train)
     model.train()
@@ -63,12 +68,19 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
                 loss = state.train_batch(batch, rate).item()
                 if not state.between_steps:
                     continue
+                if not math.isfinite(loss):  # no row: neither a mean nor a slope can be computed with it
+                    if len(rows) > 1:
+                        return pd.DataFrame(rows)
+                    raise UserError(
+                        f"the loss became {loss} in step {len(rows) + 1}, at a learning rate of {rate:.0e}, "
+                        f"which is not the reason: inspect the samples, or set training.precision=float32"
+                    )
                 mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
                 smoothed = mean / (1 - SMOOTHING ** (len(rows) + 1))
                 rows.append({"learning_rate": rate, "loss": loss, "smoothed": smoothed})
                 progress.update(metrics=f"rate {rate:.1e}, loss {smoothed:.3f}")
                 best = min(row["smoothed"] for row in rows)
-                if len(rows) == steps or not math.isfinite(loss) or smoothed > DIVERGED * best:
+                if len(rows) == steps or smoothed > DIVERGED * best:
                     return pd.DataFrame(rows)
             state.next_epoch()
             train.batch_sampler.epoch = state.epoch
