@@ -210,11 +210,15 @@ def explained_memory(settings: Training) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        half = max(settings.batch_size // 2, 2)
+        remedy, half = "choose a smaller training.size, or a smaller network", settings.batch_size // 2
+        if half >= 2 * WORLD:  # as many as each process needs
+            parts = 2 * settings.accumulate
+            remedy = (
+                f"--set training.batch_size={half} training.accumulate={parts} trains in half the memory, "
+                f"with steps of {half * parts} images"
+            )
         raise UserError(
-            f"the GPU's memory is too small for {settings.batch_size} images of {settings.size} px: "
-            f"--set training.batch_size={half} training.accumulate={2 * settings.accumulate} trains with the "
-            f"same steps in half the memory"
+            f"the GPU's memory is too small for {settings.batch_size} images of {settings.size} px: {remedy}"
         ) from None
 
 

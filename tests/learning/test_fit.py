@@ -459,9 +459,11 @@ def test_too_little_memory_names_what_to_lower(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(TrainState, "train_batch", full)
-    message = r"8 images of 16 px.*--set training\.batch_size=4 training\.accumulate=2"
-    with pytest.raises(UserError, match=message):
-        train_toy.train(tmp_path)
+    lower = r"--set training\.batch_size=4 training\.accumulate=2 .*steps of 8 images"
+    for size, remedy in ((8, lower), (3, "smaller training.size")):
+        settings = dataclasses.replace(train_toy.SETTINGS, batch_size=size)
+        with pytest.raises(UserError, match=rf"the GPU's memory .* {size} images of 16 px: .*{remedy}"):
+            train_toy.train(tmp_path, settings)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_resumes_to_the_same_bits(tmp_path, capfd):
