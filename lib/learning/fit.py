@@ -117,9 +117,8 @@ def _run_epoch(
     stop_if_interrupted: Callable[[], None],
 ) -> dict[str, float]:
     """Train and validate for an epoch; append a row to the history and return it."""
-    settings, started = state.settings, time.monotonic()
+    settings, started = state.settings, time.monotonic() - state.seconds
     _train_epoch(state, train, save, stop_if_interrupted)
-    seconds = time.monotonic() - started
     if state.average_last_epochs():
         recompute_statistics(state.evaluated, train, settings, state.precision, stop_if_interrupted)
     _share_buffers([*state.model.buffers(), *state.evaluated.buffers()])
@@ -145,7 +144,7 @@ def _run_epoch(
             "validation_loss": validated.loss,
             "train_macro_f1": trained.macro_f1,
             "validation_macro_f1": validated.macro_f1,
-            "images_per_second": len(trained.rows_N) / seconds,
+            "images_per_second": len(trained.rows_N) / state.seconds,
             "seconds": time.monotonic() - started,
         }
     )
@@ -170,7 +169,7 @@ def _train_epoch(
     state: TrainState, train: DataLoader, save: Callable[[], None], stop_if_interrupted: Callable[[], None]
 ) -> None:
     """Train on the remaining batches of an epoch."""
-    settings, sampler = state.settings, train.batch_sampler
+    settings, sampler, started = state.settings, train.batch_sampler, time.monotonic() - state.seconds
     sampler.epoch, sampler.first = state.epoch, state.batch
     state.model.train()
     label = f"epoch {state.epoch + 1:>{len(str(settings.epochs))}} of {settings.epochs}"
@@ -182,12 +181,14 @@ def _train_epoch(
             # checked one step later, when it has been computed and the device need not be waited for
             figures = _check_loss(previous, state.epoch, train.dataset.source)
             progress.update(sampler.sizes[state.batch - 1], figures)
+            state.seconds = time.monotonic() - started
             if state.between_steps:
                 steps = state.schedule.position
                 if settings.checkpoint_steps and steps % settings.checkpoint_steps == 0:
                     save()
                 stop_if_interrupted()
     _check_loss(state.last, state.epoch, train.dataset.source)
+    state.seconds = time.monotonic() - started
 
 
 def _check_loss(step: tuple[torch.Tensor, Batch, int] | None, epoch: int, source: SampleSource) -> str:

@@ -70,6 +70,7 @@ class TrainState:
         self.loss = make_loss(settings, truth_NC, self.device)
         self.epoch = self.batch = 0  # the next ones
         self.peak = 0.0  # highest rate of the epoch so far
+        self.seconds = 0.0  # of training in the epoch so far
         self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
         self.accumulator = PassAccumulator()
         self.history: list[dict[str, float]] = []
@@ -161,6 +162,7 @@ class TrainState:
             "epoch": self.epoch,
             "batch": self.batch,
             "peak": self.peak,
+            "seconds": self.seconds,
             "history": self.history,
             "ranks": distributed.gather({"random": random, "accumulator": self.accumulator.state_dict()}),
         }
@@ -177,6 +179,7 @@ class TrainState:
         self.stopping.load_state_dict(state["stopping"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.peak, self.history = state["peak"], state["history"]
+        self.seconds = float(state.get("seconds", 0.0))  # earlier versions did not save them
         ranks = state["ranks"]
         if len(ranks) == WORLD:
             states = [ranks[RANK]["accumulator"]]
@@ -204,5 +207,5 @@ class TrainState:
 
     def next_epoch(self) -> None:
         """Start a new epoch."""
-        self.epoch, self.batch, self.peak = self.epoch + 1, 0, 0.0
+        self.epoch, self.batch, self.peak, self.seconds = self.epoch + 1, 0, 0.0, 0.0
         self.last, self.accumulator = None, PassAccumulator()

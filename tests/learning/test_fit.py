@@ -314,6 +314,28 @@ def test_a_checkpoint_within_an_epoch_is_resumed_there(tmp_path, monkeypatch, ca
     assert_same_history(history, whole_history)
 
 
+def test_the_seconds_before_an_interruption_count(tmp_path, monkeypatch, saved_state):
+    train_batch, clock = TrainState.train_batch, [0.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(self, batch, rate):
+        clock[0] += 10.0
+        if clock[0] == 60.0:  # the second batch of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_batch(self, batch, rate)
+
+    monkeypatch.setattr(TrainState, "train_batch", slow)
+    with pytest.raises(KeyboardInterrupt):
+        train_toy.train(tmp_path)
+    clock[0] = 1e6
+    _, history = train_toy.train(tmp_path)
+    assert history["seconds"].tolist() == [40.0] * 4
+    assert history["images_per_second"].tolist() == [33 / 40] * 4
+    # as an earlier version saved it
+    torch.save({k: v for k, v in saved_state.items() if k != "seconds"}, tmp_path / "state.pt")
+    assert len(train_toy.train(tmp_path)[1]) == 4
+
+
 CHANGED = {"augmentation": "flips_affine", "crop": (10, 16), "intensity": 0.3, "channel_dropout": 0.3}
 
 

@@ -261,7 +261,7 @@ def test_a_new_epoch_starts_without_results():
     train_epoch(state)
     assert len(state.train_result().rows_N) == 33 and state.last[2] == state.batch == 4
     state.next_epoch()
-    assert (state.epoch, state.batch, state.peak, state.last) == (1, 0, 0.0, None)
+    assert (state.epoch, state.batch, state.peak, state.last) == (1, 0, 0.0, None) and state.seconds == 0
     assert state.accumulator.rows == []
 
 
