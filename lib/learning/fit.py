@@ -101,7 +101,9 @@ def fit(
             _keep_best(state, weights_path)
             state.next_epoch()
             if is_primary():  # before the state: a training that is resumed after its last epoch only ends
-                files.write_csv(folder / "history.csv", pd.DataFrame(state.history))
+                history = pd.DataFrame(state.history)
+                rates = history["learning_rate"].map("{:.6g}".format)  # six decimals may be too few
+                files.write_csv(folder / "history.csv", history.assign(learning_rate=rates))
             save()
             write_events(row)
     distributed.barrier()

@@ -91,13 +91,22 @@ def test_the_folder_holds_weights_history_and_the_last_state(tmp_path, monkeypat
     assert_same(models.load_weights(tmp_path / "weights.safetensors"), model.state_dict())
     written = pd.read_csv(tmp_path / "history.csv")
     assert written["epoch"].tolist() == [1, 2, 3, 4]
-    assert_same_history(written, history.round(6))
+    rates = history["learning_rate"].map("{:.6g}".format).astype(float)
+    assert_same_history(written, history.round(6).assign(learning_rate=rates))
     assert history["learning_rate"].max() <= SETTINGS.learning_rate
     # interrupted before its predictions were saved: not trained again
     monkeypatch.setattr(TrainState, "train_batch", None)
     again, history_again = fit(tmp_path)
     assert_same(again.state_dict(), model.state_dict())
     assert_same_history(history_again, history)
+
+
+def test_small_rates_are_written_too(tmp_path):
+    train_toy.train(
+        tmp_path, dataclasses.replace(train_toy.SETTINGS, learning_rate=4e-7, schedule="constant")
+    )
+    assert pd.read_csv(tmp_path / "history.csv")["learning_rate"].tolist() == [4e-7] * 4
+    assert "\n1,4e-07,0." in (tmp_path / "history.csv").read_text()
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
