@@ -49,6 +49,8 @@ class TrainState:
                 f"processes, which share each batch, need {2 * WORLD} or more of both; start fewer processes "
                 f"or set a larger training.batch_size"
             )
+        if RANK:  # else dropout would leave out the same units of the samples of every process
+            torch.manual_seed(torch.initial_seed() + RANK)
         if WORLD > 1 and self.device.type == "cuda":
             model = convert_sync_batchnorm(model)
         self.model, self.settings, self.sampler = model, settings, sampler

@@ -75,6 +75,18 @@ def test_each_of_several_processes_needs_two_samples_of_every_batch(monkeypatch)
     new_state()
 
 
+def test_each_process_draws_its_own_random_numbers(monkeypatch):
+    new_state()
+    alone = torch.get_rng_state()
+    drawn = [alone]
+    for rank in range(3):
+        monkeypatch.setattr(train_state, "RANK", rank)
+        new_state()
+        drawn.append(torch.get_rng_state())
+    assert torch.equal(drawn[1], alone)  # the first process, whose weights all start with
+    assert len({tuple(state.tolist()) for state in drawn}) == 3
+
+
 def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
     state, states, step = new_state(ema_decay=0.7), [], TrainState._step
 
