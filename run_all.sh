@@ -9,7 +9,7 @@
 #   bash run_all.sh --quiet                only warnings, errors and the last line
 #
 # Every other option is passed to each stage: --data --run --set --workers --work --force --settings
-# (python 00_prepare.py --help). After an interruption, the same command resumes.
+# (python 00_prepare.py --help). After an interruption, the same command resumes, without --force.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # called with sh
 set -euo pipefail +o posix
 here="$(dirname "${BASH_SOURCE[0]}")"

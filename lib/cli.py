@@ -152,7 +152,6 @@ def run(main: Callable[[], str | None]) -> None:
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         if is_primary() and not console.unread:
-            console.error(
-                f"{name}: interrupted; finished work is kept, and the same command resumes from there"
-            )
+            again = "the same command" + (" without --force" if "--force" in sys.argv else "")
+            console.error(f"{name}: interrupted; finished work is kept, and {again} resumes from there")
         sys.exit(128 + (signal.SIGPIPE if console.unread else number))

@@ -20,8 +20,9 @@ import pandas as pd
 
 from lib import machine
 from lib.console import warn
+from lib.distributed import LOCAL_WORLD, WORLD
 from lib.errors import InUseError, UserError
-from lib.machine import one_line_errors
+from lib.machine import ELSEWHERE, one_line_errors
 from lib.stage_files import damaged as damaged
 from lib.stage_files import read_json as read_json
 from lib.stage_files import read_results as read_results
@@ -174,7 +175,7 @@ def fingerprints(*paths: Path) -> dict[str, str]:
 def lock(folder: Path, shared: bool = False) -> Iterator[None]:
     """Lock a folder for this process; the system releases the lock however the process ends.
 
-    Where the file system has no locks, a warning replaces it.
+    Where the file system has no locks, a warning replaces it, or an error if processes rely on it.
 
     Parameters
     ----------
@@ -239,15 +240,20 @@ def _open_lock(path: Path) -> Iterator[int]:
 
 
 def _acquire(descriptor: int, folder: Path, how: int) -> None:
-    """Lock a file; raises a `BlockingIOError` if another process holds it, and warns if none can."""
+    """Lock a file; raises a `BlockingIOError` if another process holds it, and warns if none can.
+
+    A `UserError` instead of the warning where processes rely on locks to share networks.
+    """
     try:
         fcntl.flock(descriptor, how)
     except BlockingIOError:
         raise
     except OSError as error:
+        none = f"{folder}: the file system has no locks ({error.strerror}), so"
+        if LOCAL_WORLD > WORLD:
+            raise UserError(
+                f"{none} processes cannot share networks: start run_all.sh without --gpus, or {ELSEWHERE}"
+            ) from None
         if not _warned and multiprocessing.parent_process() is None:  # in the process that the user started
             _warned.append(folder)
-            warn(
-                f"{folder}: the file system has no locks ({error.strerror}), so two runs at once are not "
-                f"kept apart: start only one at a time with this --work"
-            )
+            warn(f"{none} two runs at once are not kept apart: start only one at a time with this --work")

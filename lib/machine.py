@@ -1,4 +1,4 @@
-"""Failures of the machine in one line: disk, permissions, memory, shared memory, processes, open files."""
+"""Failures of the machine in one line: disk, permissions, memory (also the GPU's), processes, open files."""
 
 import errno
 import os
@@ -13,6 +13,10 @@ ELSEWHERE = "choose another folder for data and outputs with --work FOLDER"
 AGAIN = f"then run the same command again, which resumes, or {ELSEWHERE}"
 FEWER = "use fewer processes, for example --workers 2"
 MEMORY = f"memory ran out: {FEWER}, or a smaller training.batch_size, or a machine with more memory"
+GPU_MEMORY = (
+    "the GPU's memory ran out: end other programs that use it (`nvidia-smi` lists them) and run the same "
+    "command again, or choose a smaller training.batch_size"
+)
 OPEN_FILES = f"too many open files: raise their limit with `ulimit -n 4096`, or {FEWER}"
 PROCESSES = f"no more processes or threads can be started: raise their limit with `ulimit -u`, or {FEWER}"
 SHARED_MEMORY = (
@@ -36,6 +40,7 @@ EXPLANATIONS = {
     r"Too many open files|ancdata": OPEN_FILES,  # descriptors are lost when their limit is reached
     r"can't start new thread|Resource temporarily unavailable": PROCESSES,
     r"can't allocate memory|Cannot allocate memory|not enough memory": MEMORY,
+    r"CUDA (error: )?out of memory": GPU_MEMORY,
     r"DataLoader worker .*(killed|exited)|Pin memory thread exited": (
         f"a process that loads images was killed, most often because memory ran out: {FEWER}"
     ),

@@ -199,6 +199,17 @@ def test_an_interruption_is_one_line(script, capsys, number, code):
     assert line.startswith("03_some_stage: interrupted") and "same command resumes" in line
 
 
+def test_what_is_interrupted_with_force_resumes_without_it(script, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["03_some_stage.py", "--force"])
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        cli.run(interrupted)
+    assert "the same command without --force resumes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("seconds", "saves"), [(1.0, True), (0.0, False)])
 def test_signals_that_arrive_together_are_one(script, monkeypatch, seconds, saves):
     saved = []

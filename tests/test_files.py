@@ -306,6 +306,21 @@ def test_without_locks_one_warning_replaces_them(tmp_path, monkeypatch, capsys, 
     assert line.startswith(f"warning: {tmp_path}: ") and "not kept apart" in line and "--work" in line
 
 
+@pytest.mark.parametrize(("world", "raises"), [(1, True), (2, False)])
+def test_without_locks_processes_do_not_share_networks(tmp_path, monkeypatch, capsys, world, raises):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(files, "_warned", [])
+    monkeypatch.setattr(files, "LOCAL_WORLD", 2)
+    monkeypatch.setattr(files, "WORLD", world)  # torchrun's processes train one network, only one locks
+    expected = pytest.raises(UserError, match=r"no locks .*start run_all\.sh without --gpus")
+    with expected if raises else contextlib.nullcontext(), files.lock(tmp_path):
+        pass
+    assert ("warning: " in capsys.readouterr().err) != raises
+
+
 WAITER = """
 import sys, pathlib
 from lib import files

@@ -40,6 +40,8 @@ def test_errors_of_the_system_name_the_place_and_the_remedy(tmp_path, number, re
     [
         (MemoryError("Unable to allocate 3 GiB"), "--workers"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "batch_size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"), "nvidia-smi"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), "training.batch_size"),
         (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: " + FULL), "--shm-size"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "), "--shm-size"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "--workers"),

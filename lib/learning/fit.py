@@ -101,7 +101,9 @@ def fit(
             _keep_best(state, weights_path)
             state.next_epoch()
             if is_primary():  # before the state: a training that is resumed after its last epoch only ends
-                files.write_csv(folder / "history.csv", pd.DataFrame(state.history))
+                history = pd.DataFrame(state.history)
+                rates = history["learning_rate"].map("{:.6g}".format)  # six decimals may be too few
+                files.write_csv(folder / "history.csv", history.assign(learning_rate=rates))
             save()
             write_events(row)
     distributed.barrier()
@@ -117,9 +119,8 @@ def _run_epoch(
     stop_if_interrupted: Callable[[], None],
 ) -> dict[str, float]:
     """Train and validate for an epoch; append a row to the history and return it."""
-    settings, started = state.settings, time.monotonic()
+    settings, started = state.settings, time.monotonic() - state.seconds
     _train_epoch(state, train, save, stop_if_interrupted)
-    seconds = time.monotonic() - started
     if state.average_last_epochs():
         recompute_statistics(state.evaluated, train, settings, state.precision, stop_if_interrupted)
     _share_buffers([*state.model.buffers(), *state.evaluated.buffers()])
@@ -145,7 +146,7 @@ def _run_epoch(
             "validation_loss": validated.loss,
             "train_macro_f1": trained.macro_f1,
             "validation_macro_f1": validated.macro_f1,
-            "images_per_second": len(trained.rows_N) / seconds,
+            "images_per_second": len(trained.rows_N) / state.seconds,
             "seconds": time.monotonic() - started,
         }
     )
@@ -170,7 +171,7 @@ def _train_epoch(
     state: TrainState, train: DataLoader, save: Callable[[], None], stop_if_interrupted: Callable[[], None]
 ) -> None:
     """Train on the remaining batches of an epoch."""
-    settings, sampler = state.settings, train.batch_sampler
+    settings, sampler, started = state.settings, train.batch_sampler, time.monotonic() - state.seconds
     sampler.epoch, sampler.first = state.epoch, state.batch
     state.model.train()
     label = f"epoch {state.epoch + 1:>{len(str(settings.epochs))}} of {settings.epochs}"
@@ -182,12 +183,14 @@ def _train_epoch(
             # checked one step later, when it has been computed and the device need not be waited for
             figures = _check_loss(previous, state.epoch, train.dataset.source)
             progress.update(sampler.sizes[state.batch - 1], figures)
+            state.seconds = time.monotonic() - started
             if state.between_steps:
                 steps = state.schedule.position
                 if settings.checkpoint_steps and steps % settings.checkpoint_steps == 0:
                     save()
                 stop_if_interrupted()
     _check_loss(state.last, state.epoch, train.dataset.source)
+    state.seconds = time.monotonic() - started
 
 
 def _check_loss(step: tuple[torch.Tensor, Batch, int] | None, epoch: int, source: SampleSource) -> str:
@@ -210,11 +213,15 @@ def explained_memory(settings: Training) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        half = max(settings.batch_size // 2, 2)
+        remedy, half = "choose a smaller training.size, or a smaller network", settings.batch_size // 2
+        if half >= 2 * WORLD:  # as many as each process needs
+            parts = 2 * settings.accumulate
+            remedy = (
+                f"--set training.batch_size={half} training.accumulate={parts} trains in half the memory, "
+                f"with steps of {half * parts} images"
+            )
         raise UserError(
-            f"the GPU's memory is too small for {settings.batch_size} images of {settings.size} px: "
-            f"--set training.batch_size={half} training.accumulate={2 * settings.accumulate} trains with the "
-            f"same steps in half the memory"
+            f"the GPU's memory is too small for {settings.batch_size} images of {settings.size} px: {remedy}"
         ) from None
 
 

@@ -150,7 +150,8 @@ def predict(
     combine : str
         As the setting ``training.tta_combine``: the mean or the maximum (max) over crops and views.
     after_batch : callable
-        Called after every batch; an exception that it raises ends the pass.
+        Called after every batch, also one of which other processes have all samples: it may communicate.
+        An exception that it raises ends the pass.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -167,6 +168,8 @@ def predict(
             value = torch.zeros(()) if loss is None else loss(logits[0], batch.targets_BC.to(device))
             collected.add(batch, probabilities_BC, value)
             progress.update(len(batch.rows_B) * WORLD)
+            after_batch()
+        for _ in range(len(batches.batch_sampler) - len(collected.rows)):
             after_batch()
     return collected.result()
 

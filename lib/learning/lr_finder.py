@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from lib import distributed, files
 from lib.console import Progress, info
+from lib.errors import UserError
 from lib.figures import data_and_training as figures
 from lib.learning.fit import explained_memory
 from lib.learning.task import Task
@@ -22,11 +23,14 @@ DIVERGED = 4.0  # times the lowest smoothed loss: stop
 
 
 def find_and_draw(task: Task) -> None:
-    """Write and draw a network's loss over the learning rate, and print the suggested rate."""
+    """Write and draw a network's loss over the learning rate, and print the suggested rate.
+
+    A `UserError` where several processes train together: each would end at a step of its own.
+    """
+    if distributed.WORLD > 1:
+        raise UserError("--find-lr takes one process: start it with python in place of torchrun")
     model, train = prepare(task, task.folds[0])
     curve = find_rate(model, train, task.run.config.training)
-    if not distributed.is_primary():
-        return
     rising, suggestion = suggest(curve)
     files.write_text(task.run.network(task.name) / "learning_rates.csv", curve.to_csv(index=False))
     figure = task.run.figure(f"learning_rates_{task.name}")
@@ -45,7 +49,12 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
     Returns
     -------
     DataFrame
-        A row per step: learning_rate, loss, and smoothed, its running mean.
+        A row per step: learning_rate, loss, and smoothed, its running mean; all finite, two rows or more.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite from the start.
     """
     state = TrainState(model, settings, train)
     model.train()
@@ -59,12 +68,19 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
                 loss = state.train_batch(batch, rate).item()
                 if not state.between_steps:
                     continue
+                if not math.isfinite(loss):  # no row: neither a mean nor a slope can be computed with it
+                    if len(rows) > 1:
+                        return pd.DataFrame(rows)
+                    raise UserError(
+                        f"the loss became {loss} in step {len(rows) + 1}, at a learning rate of {rate:.0e}, "
+                        f"which is not the reason: inspect the samples, or set training.precision=float32"
+                    )
                 mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
                 smoothed = mean / (1 - SMOOTHING ** (len(rows) + 1))
                 rows.append({"learning_rate": rate, "loss": loss, "smoothed": smoothed})
                 progress.update(metrics=f"rate {rate:.1e}, loss {smoothed:.3f}")
                 best = min(row["smoothed"] for row in rows)
-                if len(rows) == steps or not math.isfinite(loss) or smoothed > DIVERGED * best:
+                if len(rows) == steps or smoothed > DIVERGED * best:
                     return pd.DataFrame(rows)
             state.next_epoch()
             train.batch_sampler.epoch = state.epoch

@@ -68,7 +68,7 @@ class Schedule:
                 self._optimizer, 1.0, total + 1, pct_start=rising, cycle_momentum=False
             )
         elif settings.schedule == "cosine":
-            self._scheduler = lr_scheduler.CosineAnnealingLR(self._optimizer, total - warmup)
+            self._scheduler = lr_scheduler.CosineAnnealingLR(self._optimizer, max(total - warmup, 1))
         elif settings.schedule == "constant":
             self._scheduler = lr_scheduler.LambdaLR(self._optimizer, lambda step: 1.0)
         elif settings.schedule == "cyclical":

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lib import distributed
 from lib.distributed import RANK, WORLD, is_primary
+from lib.errors import UserError
 from lib.learning.averaging import make_average
 from lib.learning.devices import compiled, resolve_precision
 from lib.learning.inference import PassAccumulator, PassResult, forward
@@ -32,11 +33,24 @@ class TrainState:
     settings : Training
     train : DataLoader
         As `lib.learning.loader.make_loader` returns it, shuffled.
+
+    Raises
+    ------
+    UserError
+        If a batch does not hold two samples for each of several processes.
     """
 
     def __init__(self, model: nn.Module, settings: Training, train: DataLoader) -> None:
         self.device = next(model.parameters()).device
         sampler = train.batch_sampler
+        if WORLD > 1 and min(sampler.sizes) < 2 * WORLD:
+            raise UserError(
+                f"training.batch_size={settings.batch_size}, {len(sampler.rows)} training samples: {WORLD} "
+                f"processes, which share each batch, need {2 * WORLD} or more of both; start fewer processes "
+                f"or set a larger training.batch_size"
+            )
+        if RANK:  # else dropout would leave out the same units of the samples of every process
+            torch.manual_seed(torch.initial_seed() + RANK)
         if WORLD > 1 and self.device.type == "cuda":
             model = convert_sync_batchnorm(model)
         self.model, self.settings, self.sampler = model, settings, sampler
@@ -58,6 +72,7 @@ class TrainState:
         self.loss = make_loss(settings, truth_NC, self.device)
         self.epoch = self.batch = 0  # the next ones
         self.peak = 0.0  # highest rate of the epoch so far
+        self.seconds = 0.0  # of training in the epoch so far
         self.last: tuple[torch.Tensor, Batch, int] | None = None  # loss, batch and its number in the epoch
         self.accumulator = PassAccumulator()
         self.history: list[dict[str, float]] = []
@@ -136,7 +151,9 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that `load_state_dict` takes."""
-        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        random = {"cpu": torch.get_rng_state(), "cuda": []}
+        if self.device.type == "cuda":  # of this device alone: fewer may be visible to who resumes
+            random["cuda"] = [torch.cuda.get_rng_state(self.device)]
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -147,6 +164,7 @@ class TrainState:
             "epoch": self.epoch,
             "batch": self.batch,
             "peak": self.peak,
+            "seconds": self.seconds,
             "history": self.history,
             "ranks": distributed.gather({"random": random, "accumulator": self.accumulator.state_dict()}),
         }
@@ -157,11 +175,13 @@ class TrainState:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # else saved in another precision, which auto chose on another machine
+            self.scaler.load_state_dict(state["scaler"])
         self.schedule.advance_to(state["schedule"])
         self.stopping.load_state_dict(state["stopping"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.peak, self.history = state["peak"], state["history"]
+        self.seconds = float(state.get("seconds", 0.0))  # earlier versions did not save them
         ranks = state["ranks"]
         if len(ranks) == WORLD:
             states = [ranks[RANK]["accumulator"]]
@@ -172,7 +192,9 @@ class TrainState:
         })  # fmt: skip
         random = ranks[min(RANK, len(ranks) - 1)]["random"]
         torch.set_rng_state(random["cpu"].cpu())
-        torch.cuda.set_rng_state_all([state.cpu() for state in random["cuda"]])
+        if self.device.type == "cuda" and random["cuda"]:  # files of earlier versions hold those of all GPUs
+            own = random["cuda"][min(self.device.index or 0, len(random["cuda"]) - 1)]
+            torch.cuda.set_rng_state(own.cpu(), self.device)
 
     def restore(self, weights: dict[str, torch.Tensor]) -> None:
         """Go back to earlier weights, also in the moving average, with a fresh optimiser state."""
@@ -187,5 +209,5 @@ class TrainState:
 
     def next_epoch(self) -> None:
         """Start a new epoch."""
-        self.epoch, self.batch, self.peak = self.epoch + 1, 0, 0.0
+        self.epoch, self.batch, self.peak, self.seconds = self.epoch + 1, 0, 0.0, 0.0
         self.last, self.accumulator = None, PassAccumulator()

@@ -91,13 +91,22 @@ def test_the_folder_holds_weights_history_and_the_last_state(tmp_path, monkeypat
     assert_same(models.load_weights(tmp_path / "weights.safetensors"), model.state_dict())
     written = pd.read_csv(tmp_path / "history.csv")
     assert written["epoch"].tolist() == [1, 2, 3, 4]
-    assert_same_history(written, history.round(6))
+    rates = history["learning_rate"].map("{:.6g}".format).astype(float)
+    assert_same_history(written, history.round(6).assign(learning_rate=rates))
     assert history["learning_rate"].max() <= SETTINGS.learning_rate
     # interrupted before its predictions were saved: not trained again
     monkeypatch.setattr(TrainState, "train_batch", None)
     again, history_again = fit(tmp_path)
     assert_same(again.state_dict(), model.state_dict())
     assert_same_history(history_again, history)
+
+
+def test_small_rates_are_written_too(tmp_path):
+    train_toy.train(
+        tmp_path, dataclasses.replace(train_toy.SETTINGS, learning_rate=4e-7, schedule="constant")
+    )
+    assert pd.read_csv(tmp_path / "history.csv")["learning_rate"].tolist() == [4e-7] * 4
+    assert "\n1,4e-07,0." in (tmp_path / "history.csv").read_text()
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "bce"])
@@ -314,6 +323,28 @@ def test_a_checkpoint_within_an_epoch_is_resumed_there(tmp_path, monkeypatch, ca
     assert_same_history(history, whole_history)
 
 
+def test_the_seconds_before_an_interruption_count(tmp_path, monkeypatch, saved_state):
+    train_batch, clock = TrainState.train_batch, [0.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(self, batch, rate):
+        clock[0] += 10.0
+        if clock[0] == 60.0:  # the second batch of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_batch(self, batch, rate)
+
+    monkeypatch.setattr(TrainState, "train_batch", slow)
+    with pytest.raises(KeyboardInterrupt):
+        train_toy.train(tmp_path)
+    clock[0] = 1e6
+    _, history = train_toy.train(tmp_path)
+    assert history["seconds"].tolist() == [40.0] * 4
+    assert history["images_per_second"].tolist() == [33 / 40] * 4
+    # as an earlier version saved it
+    torch.save({k: v for k, v in saved_state.items() if k != "seconds"}, tmp_path / "state.pt")
+    assert len(train_toy.train(tmp_path)[1]) == 4
+
+
 CHANGED = {"augmentation": "flips_affine", "crop": (10, 16), "intensity": 0.3, "channel_dropout": 0.3}
 
 
@@ -459,9 +490,11 @@ def test_too_little_memory_names_what_to_lower(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(TrainState, "train_batch", full)
-    message = r"8 images of 16 px.*--set training\.batch_size=4 training\.accumulate=2"
-    with pytest.raises(UserError, match=message):
-        train_toy.train(tmp_path)
+    lower = r"--set training\.batch_size=4 training\.accumulate=2 .*steps of 8 images"
+    for size, remedy in ((8, lower), (3, "smaller training.size")):
+        settings = dataclasses.replace(train_toy.SETTINGS, batch_size=size)
+        with pytest.raises(UserError, match=rf"the GPU's memory .* {size} images of 16 px: .*{remedy}"):
+            train_toy.train(tmp_path, settings)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_resumes_to_the_same_bits(tmp_path, capfd):

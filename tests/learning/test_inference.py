@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.evaluation.metrics import macro_f1
-from lib.learning import inference
+from lib.learning import inference, loader
 from lib.learning.inference import CropGrid, PassAccumulator, PassResult, eight_views, forward, predict
 from lib.learning.loader import Batch, make_loader
 from lib.learning.losses import make_loss
@@ -116,10 +116,21 @@ def test_a_pass_can_be_ended_after_any_batch():
         if len(called) == 2:
             raise KeyboardInterrupt
 
-    loader = make_loader(SampleSource(list(IMAGES) * 3, list("abcdef")), np.arange(6), 2, 0)
+    batches = make_loader(SampleSource(list(IMAGES) * 3, list("abcdef")), np.arange(6), 2, 0)
     with pytest.raises(KeyboardInterrupt):
-        predict(Corner(), loader, "float32", "sigmoid", after_batch=stop)
+        predict(Corner(), batches, "float32", "sigmoid", after_batch=stop)
     assert len(called) == 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_every_process_is_called_after_every_batch(monkeypatch, rank):
+    """What is called may communicate; the last batch, of one sample, has none for the second process."""
+    monkeypatch.setattr(loader, "WORLD", 2)
+    monkeypatch.setattr(loader, "RANK", rank)
+    called, source = [], SampleSource([*IMAGES, *IMAGES, IMAGES[0]], list("abcde"))
+    batches = make_loader(source, np.arange(5), 2, 0)
+    result = predict(Corner(), batches, "float32", "sigmoid", after_batch=lambda: called.append(1))
+    assert len(result.rows_N) == 3 - rank and len(called) == 3
 
 
 def test_logits_are_float32_whatever_the_precision():

@@ -45,6 +45,23 @@ def test_it_stops_when_the_loss_diverges(monkeypatch):
     assert len(find(100)) == 6
 
 
+def test_a_loss_that_is_not_finite_ends_the_curve_before_it(monkeypatch):
+    def find_with(*losses):
+        losses = iter(losses)
+        monkeypatch.setattr(TrainState, "train_batch", lambda *_arguments: torch.tensor(next(losses)))
+        monkeypatch.setattr(TrainState, "between_steps", property(lambda _self: True))
+        return find(100)
+
+    curve = find_with(0.7, 0.6, 0.5, 0.6, torch.nan)
+    assert len(curve) == 4 and np.isfinite(curve.to_numpy()).all()
+    assert lr_finder.suggest(curve)[0] == curve["learning_rate"][2]
+    for first in ((torch.nan,), (0.7, torch.inf)):
+        with pytest.raises(
+            UserError, match=r"became (nan|inf) in step [12], at a learning rate of 1e-07.*samples"
+        ):
+            find_with(*first)
+
+
 def test_the_suggested_rate_is_where_the_loss_falls_fastest():
     rates = np.geomspace(1e-6, 10, 8)
     smoothed = [0.70, 0.70, 0.65, 0.45, 0.35, 0.30, 0.40, 2.0]
@@ -61,6 +78,12 @@ def test_too_little_memory_names_what_to_lower(monkeypatch):
         UserError, match=r"8 images of 16 px.*--set training\.batch_size=4 training\.accumulate=2"
     ):
         find(5)
+
+
+def test_several_processes_find_no_rate(monkeypatch):
+    monkeypatch.setattr(lr_finder.distributed, "WORLD", 2)
+    with pytest.raises(UserError, match=r"--find-lr takes one process.*torchrun"):
+        lr_finder.find_and_draw(SimpleNamespace())
 
 
 def test_the_curve_is_written_and_drawn_and_the_suggestion_printed(tmp_path, monkeypatch, capsys):

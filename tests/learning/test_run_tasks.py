@@ -250,6 +250,22 @@ def test_force_trains_again(copied, monkeypatch):
     assert calls == ["baseline"]
 
 
+def test_what_is_interrupted_with_force_resumes_without_it(copied, monkeypatch, capsys):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    def with_two_epochs(force):
+        run_tasks.run_tasks(
+            [replace(copied, run=reread(copied.run, "training.epochs=2", force=force))], SCRIPT
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_and_predict, "predict_with", interrupted)
+        with_two_epochs(force=True)
+    with_two_epochs(force=False)
+    assert "resuming after epoch 2" in capsys.readouterr().out
+
+
 def test_other_settings_or_samples_are_rejected_with_two_ways_on(copied, monkeypatch):
     calls = trained(monkeypatch)
     for setting, difference in (

@@ -85,6 +85,11 @@ def test_the_rate_warms_up_linearly_and_then_follows_the_schedule():
     assert int(np.argmax(factors(Training(epochs=4, schedule="one_cycle"), 10))) in (11, 12)  # 0.3 of all
 
 
+def test_the_rate_may_warm_up_in_all_steps():
+    settings = Training(epochs=1, schedule="cosine", warmup_epochs=0.6)
+    assert factors(settings, 1) == [0.5]
+
+
 def test_the_input_grows_in_four_stages():
     def sides(epochs, size, start):
         settings = Training(epochs=epochs, size=size, start_size=start)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lib.errors import UserError
 from lib.learning import train_state
 from lib.learning.devices import make_deterministic
 from lib.learning.inference import forward
@@ -63,6 +64,27 @@ def test_between_accumulated_batches_no_step_is_taken():
     state.train_batch(next(loader), 0.1)
     assert state.between_steps and state.schedule.position == 1 and state.peak == 0.1
     assert not torch.equal(weights(state)["layers.0.weight"], before["layers.0.weight"])
+
+
+def test_each_of_several_processes_needs_two_samples_of_every_batch(monkeypatch):
+    monkeypatch.setattr(train_state, "WORLD", 5)
+    with pytest.raises(UserError, match=r"training\.batch_size=8, 33 .*5 processes.*need 10 or more"):
+        new_state()
+    monkeypatch.setattr(train_state, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr(train_state, "WORLD", 4)
+    new_state()
+
+
+def test_each_process_draws_its_own_random_numbers(monkeypatch):
+    new_state()
+    alone = torch.get_rng_state()
+    drawn = [alone]
+    for rank in range(3):
+        monkeypatch.setattr(train_state, "RANK", rank)
+        new_state()
+        drawn.append(torch.get_rng_state())
+    assert torch.equal(drawn[1], alone)  # the first process, whose weights all start with
+    assert len({tuple(state.tolist()) for state in drawn}) == 3
 
 
 def test_the_moving_average_of_the_weights_is_evaluated(monkeypatch):
@@ -196,6 +218,43 @@ def test_early_stopping_and_history_are_restored():
     assert second.history == first.history
 
 
+@pytest.mark.parametrize(("device", "saved", "restored"), [
+    ("cuda:1", ["own"], "own"),
+    ("cuda:0", ["first", "second"], "first"),  # as earlier versions saved all GPUs'
+    ("cuda:1", ["first", "second"], "second"),
+    ("cuda:0", [], None),  # saved on a CPU
+    ("cpu", ["first", "second"], None),
+])  # fmt: skip
+def test_random_numbers_continue_whatever_the_number_of_gpus(monkeypatch, device, saved, restored):
+    state, loaded = new_state(), []
+    names = {"first": 1, "second": 2, "own": 3}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.tensor([device.index]))
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda *state_and_device: loaded.append(state_and_device)
+    )
+    state.device = torch.device(device)
+    content = state.state_dict()
+    own = content["ranks"][0]["random"]["cuda"]
+    assert [one.item() for one in own] == ([] if device == "cpu" else [state.device.index])
+    content["ranks"][0]["random"]["cuda"] = [torch.tensor([names[name]]) for name in saved]
+    state.load_state_dict(content)
+    expected = [] if restored is None else [(names[restored], state.device)]
+    assert [(one.item(), device) for one, device in loaded] == expected
+
+
+@pytest.mark.parametrize(("saved", "resumed"), [(False, True), (True, False), (True, True)])
+def test_a_state_of_another_precision_is_resumed(saved, resumed):
+    """As ``auto`` chooses it on another machine: float16 alone scales the loss."""
+    first, second = new_state(), new_state()
+    first.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=saved)
+    second.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, enabled=resumed)
+    second.load_state_dict(first.state_dict())
+    assert (
+        second.scaler.get_scale()
+        == {(False, True): 2.0, (True, False): 1.0, (True, True): 4.0}[saved, resumed]
+    )
+
+
 @pytest.mark.parametrize(("rank", "batches"), [(0, 8), (1, 0)])
 def test_the_primary_process_takes_over_results_of_another_number_of_processes(monkeypatch, rank, batches):
     state = new_state()
@@ -214,7 +273,7 @@ def test_a_new_epoch_starts_without_results():
     train_epoch(state)
     assert len(state.train_result().rows_N) == 33 and state.last[2] == state.batch == 4
     state.next_epoch()
-    assert (state.epoch, state.batch, state.peak, state.last) == (1, 0, 0.0, None)
+    assert (state.epoch, state.batch, state.peak, state.last) == (1, 0, 0.0, None) and state.seconds == 0
     assert state.accumulator.rows == []
 
 
