@@ -19,6 +19,8 @@ def draw(report: RunReport) -> None:
     trained = {name: run.config.for_network(name) for name in run.config.networks if run.checkpoints(name)}
     schedules: dict[str, list[str]] = {}
     for name, config in trained.items():
+        if not config.training.epochs:  # a network that predicts as it is has no steps
+            continue
         schedules.setdefault(json.dumps(_schedule(config.training)), []).append(name)
     if schedules:
         run.once(

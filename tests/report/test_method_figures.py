@@ -52,6 +52,15 @@ def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
     assert short["epoch"].max() == pytest.approx(2, abs=0.02) and long["epoch"].max() > 3.9
 
 
+def test_a_network_that_predicts_as_it_is_has_no_schedule(copied, drawn):
+    train(copied, "start", "one")
+    as_it_is = ("training.epochs=0", "network.start=x.pth", "network.normalisation=start")
+    method_figures.draw(with_networks(copied, {"start": as_it_is}))
+    assert not drawn
+    method_figures.draw(with_networks(copied, {"start": as_it_is, "one": ()}))
+    assert len(drawn["schedules"]) == 1 and "one" in next(iter(drawn["schedules"]))
+
+
 def test_figures_are_drawn_once_and_again_when_the_schedule_changes(copied, drawn):
     train(copied, "one")
     method_figures.draw(with_networks(copied, {"one": ()}))
