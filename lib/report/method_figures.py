@@ -43,7 +43,10 @@ def draw(report: RunReport) -> None:
 
 def _schedule(training: Training) -> dict[str, object]:
     """Return the settings that determine the learning rate of every step."""
-    names = ("epochs", "learning_rate", "schedule", "cycle_epochs", "cycle_growth", "early_stopping")
+    names = (
+        "epochs", "learning_rate", "schedule", "warmup_epochs", "cycle_epochs", "cycle_growth",
+        "early_stopping",
+    )  # fmt: skip
     return {name: value for name, value in asdict(training).items() if name in names}
 
 
@@ -55,8 +58,9 @@ def _draw_schedules(report: RunReport, groups: list[list[str]]) -> None:
     for names in groups:
         training = report.run.config.for_network(names[0]).training
         cycles = f", cycles of {training.cycle_epochs:g} epochs" * (training.schedule == "cyclical")
+        warmup = f", {training.warmup_epochs:g} epochs of warm-up" * bool(training.warmup_epochs)
         stopping = ", until early stopping lowers it" * bool(training.early_stopping)
-        title = f"{training.schedule}{cycles}{stopping}: {', '.join(names)}"
+        title = f"{training.schedule}{cycles}{warmup}{stopping}: {', '.join(names)}"
         curves[title] = schedules.curve(training, STEPS)
     title = "Learning rate of every step"
     epochs.learning_rate_schedules(report.run.figure("schedules"), curves, title)
