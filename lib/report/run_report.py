@@ -31,7 +31,7 @@ from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
 from lib.run import Run
 from lib.sections import Threshold
-from lib.steps import Manifest
+from lib.steps import Manifest, Step
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -122,20 +122,41 @@ class RunReport:
         bool
             Whether it was evaluated now.
         """
-        run, one = self.run, self.predictor(name)
-        extra = self.decision_inputs(self.data.predicted_subsets) + self.strata
-        return run.once(
-            f"04_threshold {name}",
+        one = self.predictor(name)
+        step = self._evaluation_step(one)
+        return self.run.once(
+            step.name,
             lambda _step: self._evaluate(one),
             settings=["threshold"],
-            inputs=files.fingerprints(
-                run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
-            ),
-            outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
+            inputs=step.inputs,
+            outputs=step.outputs,
             # an ensemble changes when a member is added
-            rebuild=bool(run.options.add),
+            rebuild=bool(self.run.options.add),
             verify=lambda: list(map(predictions.load, one.tables.values())),
         )
+
+    def _evaluation_step(self, one: EvaluatedPredictor) -> Step:
+        run, extra = self.run, self.decision_inputs(self.data.predicted_subsets) + self.strata
+        inputs = files.fingerprints(
+            run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
+        )
+        outputs = [one.thresholds_path, *map(one.evaluation_path, TABLES)]
+        return run.step(f"04_threshold {one.name}", ["threshold"], inputs, outputs)
+
+    def _require_evaluation(self, one: EvaluatedPredictor) -> None:
+        """Raise a `UserError` unless the thresholds are made of these predictions, with these settings."""
+        step = self._evaluation_step(one)
+        step.alternative = "run `python 04_threshold.py` with these settings first; there"
+        try:
+            finished = step.finished()
+        except UserError:
+            list(map(predictions.load, one.tables.values()))  # one that differs may be damaged
+            raise
+        if not finished:
+            raise UserError(
+                f"{step.manifest}: the thresholds of {one.name} are not finished: run `python "
+                f"04_threshold.py` first"
+            )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
         chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
@@ -247,10 +268,16 @@ class RunReport:
         -------
         ndarray of shape (N, C), bool
             The decisions as read back from the file.
+
+        Raises
+        ------
+        UserError
+            If stage 04 chose the thresholds for other predictions or with other settings.
         """
         run, one, ids = self.run, self.predictor(name), self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
+        self._require_evaluation(one)
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
         made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}

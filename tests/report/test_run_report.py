@@ -252,6 +252,27 @@ def test_another_way_to_choose_thresholds_is_another_run(finished):
         report_of(changed).evaluate("baseline")
 
 
+def test_thresholds_of_other_predictions_or_settings_are_not_submitted(copied):
+    before = copied.submission.read_bytes()
+    other = restart(copied, "threshold.method=fixed", "threshold.max_labels=1")
+    for more in ((), ("--force",)):
+        with pytest.raises(UserError, match=r"threshold.method=expected_f1, not fixed.*04_threshold.py") as e:
+            call("05_submit", *other, "--no-report", *more)
+        assert "\n" not in str(e.value)
+    path = copied.predictor("baseline") / "test.npz"
+    table = predictions.load(path)
+    predictions.save(path, dataclasses.replace(table, probabilities_NC=1 - table.probabilities_NC))
+    options = (*restart(copied), "--no-report", "--predictor", "baseline")
+    with pytest.raises(UserError, match=r"baseline was made from a different test.npz: .*04_threshold.py"):
+        call("05_submit", *options)
+    assert copied.submission.read_bytes() == before
+    path = copied.manifest("04_threshold features_alone")
+    files.write_json(path, files.read_json(path) | {"finished": False})
+    with pytest.raises(UserError, match=r"features_alone are not finished: run `python 04_threshold.py"):
+        call("05_submit", *options[:-1], "features_alone")
+    call("05_submit", *options[:-1], "hierarchy_hard")
+
+
 def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
     report, path = report_of(copied), tmp_path / "sides.csv"
     ids = report.data.index.train_ids + report.data.index.test_ids
