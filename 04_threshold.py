@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
         data = RunData.read(run)
         ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
         if merged:
-            info(f"merged {len(merged)} runs: {', '.join(merge_runs.merge(merged, folder, ids))}")
+            means = merge_runs.merge(merged, folder, ids, run.config.ensemble.members)
+            info(f"merged {len(merged)} runs: {', '.join(means)}")
         if run.options.add:
             name, *paths = run.options.add
             counts = external_scores.add(folder, name, [Path(path) for path in paths], data.index, ids)
