@@ -72,6 +72,7 @@ def merge(
         for subset, wanted in ids.items():
             paths = [run / "predictions" / name / f"{subset}.npz" for run in runs]
             if subset == "train" and not all(path.exists() for path in paths):
+                (folder / name / "train.npz").unlink(missing_ok=True)  # of a merge before
                 continue
             tables = [predictions.load(path) for path in paths]
             mean = predictions.average(tables, wanted, f"{name}, {subset}")

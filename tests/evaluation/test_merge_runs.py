@@ -95,8 +95,9 @@ def test_an_ensemble_of_the_merged_run_is_not_replaced_by_the_mean_of_those_of_t
 
 def test_the_table_of_training_samples_may_be_missing(tmp_path):
     runs = [write_run(tmp_path / name, 0.1) for name in ("one", "two")]
-    (runs[1] / "predictions" / "baseline" / "train.npz").unlink()
     merge(tmp_path / "merged", runs)
+    (runs[1] / "predictions" / "baseline" / "train.npz").unlink()
+    merge(tmp_path / "merged", runs)  # again: the older table goes
     merged = {path.stem for path in (tmp_path / "merged" / "predictions" / "baseline").glob("*.npz")}
     assert merged == {"validation", "holdout", "test"}
 
