@@ -29,7 +29,7 @@ from lib.figures import scores as figures
 from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
-from lib.run import Run
+from lib.run import Invocation, Run
 from lib.sections import Threshold
 from lib.steps import Manifest, Step
 
@@ -54,7 +54,18 @@ class RunReport:
 
     @classmethod
     def of(cls, run: Run, data: RunData) -> "RunReport":
-        """Return the report of a run, with the class frequencies that its settings name."""
+        """Return the report of a run, with the class frequencies that its settings name.
+
+        Raises
+        ------
+        UserError
+            If its decisions need a network's predictions, and it is a merged run, which has none.
+        """
+        if run.config.threshold.consistent and Invocation.read(run.folder).merge:
+            raise UserError(
+                f"threshold.consistent=true needs a hierarchy's stage 1, but the merged run "
+                f"{run.folder.name} has predictors alone: --set threshold.consistent=false"
+            )
         frequency_C, source = data.training_NC.mean(axis=0), run.config.threshold.frequencies
         if source not in ("training", "estimated"):
             frequency_C = thresholds.read_frequencies(source, frequency_C)

@@ -22,7 +22,7 @@ from lib.run import Run
 from lib.sections import Threshold
 from tests.conftest import call
 from tests.data.test_duplicate_pairs import table_of
-from tests.report.conftest import LABELS, report_of, restart, start
+from tests.report.conftest import LABELS, SETTINGS, report_of, restart, start
 
 PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
 
@@ -310,6 +310,20 @@ def test_consistent_decisions_depend_on_stage_1(finished):
     decision_NC, restricted_N = one.decisions("holdout"), allowed_NC.any(axis=1)
     assert not (decision_NC & ~allowed_NC)[restricted_N].any()
     assert report_of(finished).predictor("baseline").allowed_NC is None
+
+
+def test_a_merged_run_has_no_stage_1_to_be_consistent_with(copied):
+    name, options = copied.folder.name, ["--work", copied.folder.parents[1], "--run", "merged"]
+    given = [*restart(copied)[:2], "--data", copied.source, "--preset", "smoke", "--set", *SETTINGS]
+    consistent = ("hierarchy.train=stages", "threshold.consistent=true")
+    with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
+        call("04_threshold", *given, *consistent, "--run", "merged", "--merge", name, name)
+    assert not (copied.folder.parent / "merged" / "predictions").exists()
+    off = ("--set", "threshold.consistent=false")
+    call("04_threshold", *options, *off, "--merge", name, name)
+    with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
+        call("05_submit", *options, "--set", "threshold.consistent=true", "--no-report")
+    call("05_submit", *options, "--no-report")
 
 
 def test_a_hierarchy_is_not_scored_before_its_networks_are_combined(copied):
