@@ -233,7 +233,8 @@ class RunReport:
     def _evaluate_hierarchy(self, hierarchy: HierarchyPredictions, baseline: str) -> None:
         """Score and draw stage 1, stage 2 and both together: Hoogenboom 2019, figures 5, 6 and 7.
 
-        Nothing is done before the networks, their combinations and the baseline have predicted the subset.
+        Nothing is done before the networks, their combinations and the baseline have predicted the subset;
+        stage 2 is left out where no group has a network.
 
         Parameters
         ----------
@@ -248,9 +249,6 @@ class RunReport:
         if not all(path.exists() for path in needed):
             return
         of_groups = hierarchy_evaluation.evaluate_groups(hierarchy, subset)
-        within = hierarchy_evaluation.evaluate_within_groups(
-            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
-        )
         of_classes = pd.concat(
             predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
             .reset_index()
@@ -258,19 +256,25 @@ class RunReport:
             for name in names
         )
         files.write_csv(run.evaluation(f"groups{suffix}"), of_groups)
-        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
         at_fixed, groups = f"threshold {fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
         title = f"{hierarchy.name}, stage 1: {self.subtitle}"
         figures.group_scores(run.figure(f"groups{suffix}"), of_groups, title)
-        title = f"{hierarchy.name}, stage 2, {at_fixed}"
-        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
         title = f"{hierarchy.name} and {baseline}, {at_fixed}"
         figures.class_advantages(run.figure(f"advantages{suffix}"), of_classes, groups, title)
+        if not hierarchy.stage_2(other=False):
+            return  # no group has a network, with or without the output "other"
+        within = hierarchy_evaluation.evaluate_within_groups(
+            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
+        )
+        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
+        title = f"{hierarchy.name}, stage 2, {at_fixed}"
+        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
         for one in (one for one in combined if one.veto):
-            veto = Predictor.read(run.predictor(one.name)).veto
-            of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
-            files.write_csv(run.evaluation(f"other{suffix}"), of_other)
-            info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
+            # empty where validation has no sample of any group with a network
+            if veto := Predictor.read(run.predictor(one.name)).veto:
+                of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
+                files.write_csv(run.evaluation(f"other{suffix}"), of_other)
+                info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
 
     def submit(self, name: str) -> np.ndarray:
         """Write Kaggle's file with a predictor's decisions for the test samples, unless it is up to date.

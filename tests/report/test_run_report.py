@@ -1,6 +1,7 @@
 """The tables of an evaluation are what is computed from the predictions directly."""
 
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from lib.evaluation import confusion, predictions, predictor_scores, submission,
 from lib.evaluation.calibration import Calibration, reliability_by_class
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.predictions import LabelledPredictions, Predictor
+from lib.hierarchy import combination
 from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
@@ -332,6 +334,22 @@ def test_a_hierarchy_is_not_scored_before_its_networks_are_combined(copied):
     (copied.predictor("hierarchy_hard") / "holdout.npz").unlink()
     report_of(copied)._compare(["baseline", "features_alone"])
     assert not copied.evaluation("groups").exists() and copied.evaluation("predictors").exists()
+
+
+def test_a_hierarchy_without_a_stage_2_network_is_scored_in_stage_1_alone(copied, drawn, monkeypatch):
+    for module in (combination, hierarchy_evaluation):
+        monkeypatch.setattr(module, "trainable_classes", lambda _data, _group: [])
+    for name in ("hierarchy_hard_other", "hierarchy_hard_other_veto"):
+        shutil.copytree(copied.predictor("hierarchy_hard"), copied.predictor(name))
+        for table in ("classes", "summary"):
+            path = predictor_scores.evaluation_path(copied.folder, "hierarchy_hard", table)
+            shutil.copy(path, predictor_scores.evaluation_path(copied.folder, name, table))
+    for name in ("groups", "within_groups"):
+        copied.evaluation(name).unlink()
+    report_of(start(*restart(copied, "hierarchy.other=with")))._compare(PREDICTORS)
+    assert copied.evaluation("groups").exists() and {"group_scores", "class_advantages"} <= set(drawn)
+    assert not copied.evaluation("within_groups").exists() and "within_groups" not in drawn
+    assert not copied.evaluation("other").exists()
 
 
 def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
