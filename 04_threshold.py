@@ -40,15 +40,16 @@ def main(argv: list[str] | None = None) -> None:
             merge_runs.start(merged, run.folder)
             run.save_invocation(merge=run.options.merge)
         data = RunData.read(run)
+        report = RunReport.of(run, data)
         ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
         if merged:
-            info(f"merged {len(merged)} runs: {', '.join(merge_runs.merge(merged, folder, ids))}")
+            means = merge_runs.merge(merged, folder, ids, run.config.ensemble.members)
+            info(f"merged {len(merged)} runs: {', '.join(means)}")
         if run.options.add:
             name, *paths = run.options.add
             counts = external_scores.add(folder, name, [Path(path) for path in paths], data.index, ids)
             info(f"{name}: " + ", ".join(f"{count:,} {subset}" for subset, count in counts.items()))
         names = ensemble.update(run, data, predictions.list_predictors(folder), bool(run.options.add))
-        report = RunReport.of(run, data)
         for name in names:
             if not report.evaluate(name):
                 info(f"thresholds and evaluation of {name} are up to date")

@@ -25,6 +25,11 @@ def check(config: Any) -> None:
     _check_loss(config)
     _check_crops(config)
     _check_split(config.split)
+    if config.threshold.consistent and config.hierarchy.train not in ("stages", "all"):
+        raise UserError(
+            f"threshold.consistent=true needs the groups that a hierarchy's stage 1 predicts: "
+            f"hierarchy.train=stages or all, not {config.hierarchy.train}"
+        )
 
 
 def _check_names(config: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lib.config import Config, override
 from lib.errors import UserError
-from lib.sections import Data, Features, Network, Split, Training
+from lib.sections import Data, Features, Hierarchy, Network, Split, Threshold, Training
 
 
 def make(**sections: Any) -> Config:
@@ -168,6 +168,12 @@ CONTRADICTIONS = {
         dict(split=Split(validation=0.5, holdout=0.5)),
         ["split.validation=0.5", "split.holdout=0.5"],
         "split.validation=0.5 and split.holdout=0.5 leave no training samples",
+    ),
+    "labels of groups that nothing predicts": (
+        dict(threshold=Threshold(consistent=True), hierarchy=Hierarchy(train="joint")),
+        ["threshold.consistent=true", "hierarchy.train=joint"],
+        "threshold.consistent=true needs the groups that a hierarchy's stage 1 predicts: "
+        "hierarchy.train=stages or all, not joint",
     ),
 }
 

@@ -130,6 +130,8 @@ def make(
             ranks = method == "rank_mean"
             combined = combine(tables, subset_ids, f"the {subset} subset", weight_M, ranks)
             predictions.save(folder / NAME / f"{subset}.npz", combined)
+        else:
+            (folder / NAME / f"{subset}.npz").unlink(missing_ok=True)  # of other members
     weights = dict(zip(members, weight_M.tolist(), strict=True))
     Predictor("ensemble", members=weights, method=method).write(folder / NAME)
     return weights

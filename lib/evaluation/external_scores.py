@@ -94,6 +94,7 @@ def add(
             )
         written[subset] = predictions.from_outputs(ids, table.loc[ids].to_numpy(np.float32), list(table))
     Predictor("external", files=list(map(str, paths))).write(folder / name)
+    (folder / name / "train.npz").unlink(missing_ok=True)  # of other files
     for subset, own in written.items():
         predictions.save(folder / name / f"{subset}.npz", own)
     return {subset: len(own.ids) for subset, own in written.items()}

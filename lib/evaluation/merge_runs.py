@@ -5,7 +5,7 @@ from pathlib import Path
 from lib import files
 from lib.data.run_data import Statistics
 from lib.errors import UserError
-from lib.evaluation import predictions
+from lib.evaluation import ensemble, predictions
 from lib.evaluation.predictions import Predictor
 
 
@@ -45,8 +45,12 @@ def start(runs: list[Path], folder: Path) -> None:
     files.write_json(folder / "statistics.json", {"classes": classes[0], "channels": {}})
 
 
-def merge(runs: list[Path], folder: Path, ids: dict[str, list[str]]) -> list[str]:
+def merge(
+    runs: list[Path], folder: Path, ids: dict[str, list[str]], ensemble_members: str = "none"
+) -> list[str]:
     """Write the mean predictions of every predictor that all runs have; return their names.
+
+    Where the merged run builds an ensemble of its own, those of the runs are left out.
 
     Parameters
     ----------
@@ -54,15 +58,21 @@ def merge(runs: list[Path], folder: Path, ids: dict[str, list[str]]) -> list[str
         ``outputs/<merged run>/predictions``.
     ids : dict of list of str
         By labelled subset, and of ``test``.
+    ensemble_members : str
+        The setting ``ensemble.members`` of the merged run.
     """
     found = [set(predictions.list_predictors(run / "predictions")) for run in runs]
     names = sorted(set.intersection(*found))
+    others = [name for name in names if name != ensemble.NAME]
+    if ensemble_members != "none" and (ensemble_members != "all" or len(others) > 1):
+        names = others
     if not names:
         raise UserError(f"{', '.join(run.name for run in runs)} have no predictor in common")
     for name in names:
         for subset, wanted in ids.items():
             paths = [run / "predictions" / name / f"{subset}.npz" for run in runs]
             if subset == "train" and not all(path.exists() for path in paths):
+                (folder / name / "train.npz").unlink(missing_ok=True)  # of a merge before
                 continue
             tables = [predictions.load(path) for path in paths]
             mean = predictions.average(tables, wanted, f"{name}, {subset}")

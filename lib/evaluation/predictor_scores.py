@@ -399,8 +399,8 @@ def best_predictor(run: Path, among: list[str] | None = None) -> str:
 
 
 def select_predictor(run: Path, name: str | None) -> str:
-    """Return the predictor of that name, or the best one; a `UserError` lists the known ones."""
+    """Return the predictor of that name, or the best of those that exist; a `UserError` lists them."""
     known = predictions.list_predictors(run / "predictions")
     if name is not None and name not in known:
         raise UserError(f"--predictor {name}: {run.name} has no such predictor; it has {' '.join(known)}")
-    return name or best_predictor(run)
+    return name or best_predictor(run, known)

@@ -18,6 +18,8 @@ from lib.steps import Step
 def write_predictors(run: Run, data: RunData, script: str) -> None:
     """Combine the predictions of each hierarchy's networks into predictors, unless that is complete.
 
+    With test-time augmentation only where the networks of both stages have it.
+
     Parameters
     ----------
     script : str
@@ -29,8 +31,9 @@ def write_predictors(run: Run, data: RunData, script: str) -> None:
 
 def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) -> None:
     data = hierarchy.data
-    training = run.for_hierarchy_network("stage_1").config.training
-    views = [1, 8] if training.tta else [1]
+    kinds = (hierarchy.stage_1_kinds[hierarchy.stage_1[0]], "stage_2")
+    trainings = [run.for_hierarchy_network(kind).config.training for kind in kinds]
+    views = [1, 8] if all(training.tta for training in trainings) else [1]
     combinations = hierarchy.combinations(views)
     predicted = data.predictions_with(views)
     tables = [path for number, subset in predicted for path in hierarchy.tables(subset, number)]
@@ -40,7 +43,7 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
             calibrate = hierarchy.calibration(number)
             for combination in (one for one in combinations if one.views == number):
                 folder, predictor = run.predictor(combination.name), hierarchy.describe(combination)
-                predictor = replace(predictor, **training.augmented_views) if number > 1 else predictor
+                predictor = replace(predictor, **trainings[1].augmented_views) if number > 1 else predictor
                 for _, subset in data.predictions_with([number]):
                     table = hierarchy.combine(predictor, subset, calibrate)
                     predictions.save(folder / f"{subset}.npz", table)

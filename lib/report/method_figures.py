@@ -19,6 +19,8 @@ def draw(report: RunReport) -> None:
     trained = {name: run.config.for_network(name) for name in run.config.networks if run.checkpoints(name)}
     schedules: dict[str, list[str]] = {}
     for name, config in trained.items():
+        if not config.training.epochs:  # a network that predicts as it is has no steps
+            continue
         schedules.setdefault(json.dumps(_schedule(config.training)), []).append(name)
     if schedules:
         run.once(
@@ -41,7 +43,10 @@ def draw(report: RunReport) -> None:
 
 def _schedule(training: Training) -> dict[str, object]:
     """Return the settings that determine the learning rate of every step."""
-    names = ("epochs", "learning_rate", "schedule", "cycle_epochs", "cycle_growth", "early_stopping")
+    names = (
+        "epochs", "learning_rate", "schedule", "warmup_epochs", "cycle_epochs", "cycle_growth",
+        "early_stopping",
+    )  # fmt: skip
     return {name: value for name, value in asdict(training).items() if name in names}
 
 
@@ -53,8 +58,9 @@ def _draw_schedules(report: RunReport, groups: list[list[str]]) -> None:
     for names in groups:
         training = report.run.config.for_network(names[0]).training
         cycles = f", cycles of {training.cycle_epochs:g} epochs" * (training.schedule == "cyclical")
+        warmup = f", {training.warmup_epochs:g} epochs of warm-up" * bool(training.warmup_epochs)
         stopping = ", until early stopping lowers it" * bool(training.early_stopping)
-        title = f"{training.schedule}{cycles}{stopping}: {', '.join(names)}"
+        title = f"{training.schedule}{cycles}{warmup}{stopping}: {', '.join(names)}"
         curves[title] = schedules.curve(training, STEPS)
     title = "Learning rate of every step"
     epochs.learning_rate_schedules(report.run.figure("schedules"), curves, title)

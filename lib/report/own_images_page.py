@@ -138,7 +138,7 @@ def predict(images: OwnImages, predictor: str, within: tuple[Path, ...] = ()) ->
         return ensemble.combine(tables, images.ids, "the images", weight_M, ranks=False)
     if about.kind == "merged":
         tables = []
-        for member in _runs(run, predictor):
+        for member in _averaged_runs(run, about):
             data = RunData.read(member, images.data.index)
             tables.append(predict(replace(images, run=member, data=data), predictor, within))
         return predictions.average(tables, images.ids, "the images")
@@ -148,16 +148,31 @@ def predict(images: OwnImages, predictor: str, within: tuple[Path, ...] = ()) ->
     )
 
 
-def _runs(run: Run, predictor: str) -> list[Run]:
-    """Return the runs whose networks a predictor uses: the run itself, or those that it averages."""
-    about = Predictor.read(run.predictor(predictor))
+def _averaged_runs(run: Run, about: Predictor) -> list[Run]:
+    """Return the runs whose predictors a merged one averages."""
     found = []
     for name in about.runs:
         folder = run.folder.parent / name
         known = Invocation.read(folder)
         config = presets.load(known.preset, known.set)
         found.append(replace(run, config=config, invocation=known, folder=folder))
-    return found or [run]
+    return found
+
+
+def _runs(run: Run, predictor: str, within: tuple[Path, ...] = ()) -> list[Run]:
+    """Return the runs whose networks a predictor uses: the run itself, or those that it averages.
+
+    Members of an ensemble, and of averaged runs, are followed; `within` is as in `predict`.
+    """
+    folder = run.predictor(predictor)
+    about = Predictor.read(folder)
+    parts = [(run, name) for name in about.members]
+    parts += [(member, predictor) for member in _averaged_runs(run, about)]
+    if folder in within or not parts:  # `predict` rejects a member of itself
+        return [run]
+    within = (*within, folder)
+    found = {one.folder: one for member, name in parts for one in _runs(member, name, within)}
+    return list(found.values())
 
 
 def _hierarchy(images: OwnImages, name: str = MAIN_HIERARCHY) -> HierarchyPredictions:
@@ -226,7 +241,9 @@ def _draw(images: OwnImages, predictor: str, decision_NC: np.ndarray, calibrated
     ]
     network = example_images.attributed_network(run, predictor)
     checkpoint = run.checkpoints(network)[0] if network else None
-    size = NetworkSpec.read(checkpoint).array_side if checkpoint else run.config.array_size
+    # a merged run has no networks, and its settings may be those of another preset
+    config = _runs(run, predictor)[0].config
+    size = NetworkSpec.read(checkpoint).array_side if checkpoint else config.array_size
     examples = ExampleList(predictor, "", network)
     example_images.draw(
         images.folder / "examples",

@@ -29,9 +29,9 @@ from lib.figures import scores as figures
 from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
-from lib.run import Run
+from lib.run import Invocation, Run
 from lib.sections import Threshold
-from lib.steps import Manifest
+from lib.steps import Manifest, Step
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -54,7 +54,18 @@ class RunReport:
 
     @classmethod
     def of(cls, run: Run, data: RunData) -> "RunReport":
-        """Return the report of a run, with the class frequencies that its settings name."""
+        """Return the report of a run, with the class frequencies that its settings name.
+
+        Raises
+        ------
+        UserError
+            If its decisions need a network's predictions, and it is a merged run, which has none.
+        """
+        if run.config.threshold.consistent and Invocation.read(run.folder).merge:
+            raise UserError(
+                f"threshold.consistent=true needs a hierarchy's stage 1, but the merged run "
+                f"{run.folder.name} has predictors alone: --set threshold.consistent=false"
+            )
         frequency_C, source = data.training_NC.mean(axis=0), run.config.threshold.frequencies
         if source not in ("training", "estimated"):
             frequency_C = thresholds.read_frequencies(source, frequency_C)
@@ -122,20 +133,41 @@ class RunReport:
         bool
             Whether it was evaluated now.
         """
-        run, one = self.run, self.predictor(name)
-        extra = self.decision_inputs(self.data.predicted_subsets) + self.strata
-        return run.once(
-            f"04_threshold {name}",
+        one = self.predictor(name)
+        step = self._evaluation_step(one)
+        return self.run.once(
+            step.name,
             lambda _step: self._evaluate(one),
             settings=["threshold"],
-            inputs=files.fingerprints(
-                run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
-            ),
-            outputs=[one.thresholds_path, *map(one.evaluation_path, TABLES)],
+            inputs=step.inputs,
+            outputs=step.outputs,
             # an ensemble changes when a member is added
-            rebuild=bool(run.options.add),
+            rebuild=bool(self.run.options.add),
             verify=lambda: list(map(predictions.load, one.tables.values())),
         )
+
+    def _evaluation_step(self, one: EvaluatedPredictor) -> Step:
+        run, extra = self.run, self.decision_inputs(self.data.predicted_subsets) + self.strata
+        inputs = files.fingerprints(
+            run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
+        )
+        outputs = [one.thresholds_path, *map(one.evaluation_path, TABLES)]
+        return run.step(f"04_threshold {one.name}", ["threshold"], inputs, outputs)
+
+    def _require_evaluation(self, one: EvaluatedPredictor) -> None:
+        """Raise a `UserError` unless the thresholds are made of these predictions, with these settings."""
+        step = self._evaluation_step(one)
+        step.alternative = "run `python 04_threshold.py` with these settings first; there"
+        try:
+            finished = step.finished()
+        except UserError:
+            list(map(predictions.load, one.tables.values()))  # one that differs may be damaged
+            raise
+        if not finished:
+            raise UserError(
+                f"{step.manifest}: the thresholds of {one.name} are not finished: run `python "
+                f"04_threshold.py` first"
+            )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
         chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
@@ -201,7 +233,8 @@ class RunReport:
     def _evaluate_hierarchy(self, hierarchy: HierarchyPredictions, baseline: str) -> None:
         """Score and draw stage 1, stage 2 and both together: Hoogenboom 2019, figures 5, 6 and 7.
 
-        Nothing is done before the networks, their combinations and the baseline have predicted the subset.
+        Nothing is done before the networks, their combinations and the baseline have predicted the subset;
+        stage 2 is left out where no group has a network.
 
         Parameters
         ----------
@@ -216,9 +249,6 @@ class RunReport:
         if not all(path.exists() for path in needed):
             return
         of_groups = hierarchy_evaluation.evaluate_groups(hierarchy, subset)
-        within = hierarchy_evaluation.evaluate_within_groups(
-            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
-        )
         of_classes = pd.concat(
             predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
             .reset_index()
@@ -226,19 +256,25 @@ class RunReport:
             for name in names
         )
         files.write_csv(run.evaluation(f"groups{suffix}"), of_groups)
-        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
         at_fixed, groups = f"threshold {fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
         title = f"{hierarchy.name}, stage 1: {self.subtitle}"
         figures.group_scores(run.figure(f"groups{suffix}"), of_groups, title)
-        title = f"{hierarchy.name}, stage 2, {at_fixed}"
-        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
         title = f"{hierarchy.name} and {baseline}, {at_fixed}"
         figures.class_advantages(run.figure(f"advantages{suffix}"), of_classes, groups, title)
+        if not hierarchy.stage_2(other=False):
+            return  # no group has a network, with or without the output "other"
+        within = hierarchy_evaluation.evaluate_within_groups(
+            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
+        )
+        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
+        title = f"{hierarchy.name}, stage 2, {at_fixed}"
+        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
         for one in (one for one in combined if one.veto):
-            veto = Predictor.read(run.predictor(one.name)).veto
-            of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
-            files.write_csv(run.evaluation(f"other{suffix}"), of_other)
-            info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
+            # empty where validation has no sample of any group with a network
+            if veto := Predictor.read(run.predictor(one.name)).veto:
+                of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
+                files.write_csv(run.evaluation(f"other{suffix}"), of_other)
+                info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
 
     def submit(self, name: str) -> np.ndarray:
         """Write Kaggle's file with a predictor's decisions for the test samples, unless it is up to date.
@@ -247,10 +283,16 @@ class RunReport:
         -------
         ndarray of shape (N, C), bool
             The decisions as read back from the file.
+
+        Raises
+        ------
+        UserError
+            If stage 04 chose the thresholds for other predictions or with other settings.
         """
         run, one, ids = self.run, self.predictor(name), self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
+        self._require_evaluation(one)
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
         made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}

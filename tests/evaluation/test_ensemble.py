@@ -105,6 +105,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize("method", ensemble.METHODS)
 def test_tables_are_written_for_the_subsets_that_all_members_predict(folder, method):
     folder, ids, truth_NC = folder
+    (folder / "ensemble").mkdir()
+    (folder / "ensemble" / "train.npz").write_bytes(b"of members that had predicted it")
     weights = ensemble.make(folder, ["good", "bad"], method, ids, truth_NC)
     assert list(weights) == ["good", "bad"] and sum(weights.values()) == pytest.approx(1)
     assert Predictor.read(folder / "ensemble") == Predictor("ensemble", members=weights, method=method)

@@ -40,7 +40,9 @@ def test_a_csv_file_becomes_a_predictor_by_id(tmp_path):
 
 def test_some_classes_by_name_or_number_without_training_samples(tmp_path):
     scores_NC = scores(columns=2)[3:]
-    path = write_csv(tmp_path / "s.csv", scores_NC, IDS[3:], ["Cytosol", "0"], name="image_id")
+    path = write_csv(tmp_path / "s.csv", scores(columns=2), columns=["Cytosol", "0"], name="image_id")
+    assert "train" in external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
+    write_csv(path, scores_NC, IDS[3:], ["Cytosol", "0"], name="image_id")  # again, without them
     assert "train" not in external_scores.add(tmp_path, "mine", [path], INDEX, SUBSETS)
     table = loaded(tmp_path, "holdout")
     assert np.flatnonzero(table.known_C).tolist() == [0, 25]

@@ -72,10 +72,32 @@ def test_only_predictors_that_all_runs_have_are_merged(tmp_path):
     assert predictions.list_predictors(tmp_path / "merged" / "predictions") == ["b", "hierarchy_hard"]
 
 
+@pytest.mark.parametrize(
+    ("members", "names", "expected"),
+    [
+        ("all", ("a", "b", "ensemble"), ["a", "b"]),
+        ("a,b", ("a", "b", "ensemble"), ["a", "b"]),
+        ("all", ("a", "ensemble"), ["a", "ensemble"]),  # of one predictor none is built
+        ("none", ("a", "b", "ensemble"), ["a", "b", "ensemble"]),
+    ],
+)
+def test_an_ensemble_of_the_merged_run_is_not_replaced_by_the_mean_of_those_of_the_runs(
+    tmp_path, members, names, expected
+):
+    runs = [write_run(tmp_path / name, 0.1, names=names) for name in ("one", "two")]
+    folder = tmp_path / "merged"
+    merge_runs.start(runs, folder)
+    own = folder / "predictions" / "ensemble"
+    Predictor("ensemble", members={"a": 1.0}, method="mean").write(own)
+    assert merge_runs.merge(runs, own.parent, ids_of(folder), members) == expected
+    assert (Predictor.read(own).kind == "ensemble") is ("ensemble" not in expected)
+
+
 def test_the_table_of_training_samples_may_be_missing(tmp_path):
     runs = [write_run(tmp_path / name, 0.1) for name in ("one", "two")]
-    (runs[1] / "predictions" / "baseline" / "train.npz").unlink()
     merge(tmp_path / "merged", runs)
+    (runs[1] / "predictions" / "baseline" / "train.npz").unlink()
+    merge(tmp_path / "merged", runs)  # again: the older table goes
     merged = {path.stem for path in (tmp_path / "merged" / "predictions" / "baseline").glob("*.npz")}
     assert merged == {"validation", "holdout", "test"}
 

@@ -307,6 +307,19 @@ def test_the_best_predictor_has_the_highest_score_on_validation_as_submitted(tmp
     assert predictor_scores.best_predictor(tmp_path) == "c"
 
 
+def test_the_best_is_selected_among_the_predictors_that_exist(tmp_path):
+    for name, score in (("a", 0.3), ("b", 0.5), ("c", 0.4)):
+        others = [(subset, decision, score) for subset, decision in OTHERS]
+        write_summary(tmp_path, name, [*others, ("validation", "submitted", score)])
+        files.write_bytes(tmp_path / "predictions" / name / "validation.npz", b"")
+    assert predictor_scores.select_predictor(tmp_path, None) == "b"
+    (tmp_path / "predictions" / "b" / "validation.npz").unlink()
+    assert predictor_scores.select_predictor(tmp_path, None) == "c"
+    assert predictor_scores.select_predictor(tmp_path, "a") == "a"
+    with pytest.raises(UserError, match=r"--predictor b: .* it has a c"):
+        predictor_scores.select_predictor(tmp_path, "b")
+
+
 def test_the_scores_of_classes_are_read_by_subset_and_decision(tmp_path):
     with pytest.raises(UserError, match=r"a_classes.csv is missing: run `python 04_threshold.py"):
         predictor_scores.read_classes(tmp_path, "a", "holdout", [0, 1])

@@ -1,11 +1,12 @@
 """The step of stage 03 that writes predictors, which describe themselves, and draws the models."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lib import cli, files
+from lib import cli, files, presets
 from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import Predictor, table_path
@@ -64,6 +65,26 @@ def test_predictors_are_combined_once_until_a_network_changes(run, data, capsys)
     predictions.save(path, table)
     with pytest.raises(UserError, match=r"different stage_2_pair/test.npz: .*--force"):
         predictors.write_predictors(run, data, "03_train_hier")
+
+
+@pytest.mark.parametrize(
+    ("settings", "suffixes"),
+    [
+        (["stage_1:training.tta=true"], [""]),
+        (["stage_2:training.tta=true"], [""]),
+        (["stage_1:training.tta=true", "stage_2:training.tta=true"], ["", "_tta"]),
+        (["hierarchy.stage_1=single_label", "stage_1_single:training.tta=true",
+          "stage_2:training.tta=true"], ["", "_tta"]),
+    ],
+)  # fmt: skip
+def test_augmented_views_are_combined_where_both_stages_have_them(run, data, settings, suffixes):
+    if "_tta" in suffixes:
+        for path in (run.folder / "networks").glob("*/*.npz"):
+            files.write_bytes(path.with_stem(f"{path.stem}_tta"), path.read_bytes())
+    run = replace(run, config=presets.load("smoke", [*run.config.overrides, *settings]))
+    predictors.write_predictors(run, data, "03_train_hier")
+    expected = sorted(f"hierarchy_{rule}{suffix}" for rule in ("hard", "soft") for suffix in suffixes)
+    assert predictions.list_predictors(run.folder / "predictions") == expected
 
 
 def test_a_hierarchy_is_combined_from_the_networks_that_it_lists_whatever_its_name(run, data):

@@ -167,9 +167,8 @@ def test_the_preset_predicts_every_subset_without_training(published, file, tmp_
     options = ["--preset", "winner_2018", "--data", raw, "--work", tmp_path, "--set", f"network.start={file}",
                "data.sizes=32", "training.array_size=32", "all:training.size=64", "data.shard_rows=32",
                "training.precision=float32"]  # fmt: skip
-    for script in ("00_prepare", "02_train_cnn", "04_threshold"):
+    for script in ("00_prepare", "02_train_cnn", "04_threshold", "05_submit"):
         call(script, *options)
-    call("05_submit", "--no-report", *options)
     run = tmp_path / "outputs" / "winner_2018"
     shown = np.load(next((tmp_path / "data" / "cache").glob("*/test_32/00000.npy")))
     with torch.inference_mode():
@@ -183,3 +182,5 @@ def test_the_preset_predicts_every_subset_without_training(published, file, tmp_
         for subset in ("train", "validation"):
             assert (run / "predictions" / name / f"{subset}.npz").exists()
     assert len((run / "submission.csv").read_text().splitlines()) == 6
+    assert "winner_768" in (run / "report.html").read_text()
+    assert not (run / "figures" / "schedules.png").exists()

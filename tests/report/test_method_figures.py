@@ -52,6 +52,25 @@ def test_trained_networks_of_one_schedule_share_a_panel(copied, drawn):
     assert short["epoch"].max() == pytest.approx(2, abs=0.02) and long["epoch"].max() > 3.9
 
 
+def test_a_network_that_predicts_as_it_is_has_no_schedule(copied, drawn):
+    train(copied, "start", "one")
+    as_it_is = ("training.epochs=0", "network.start=x.pth", "network.normalisation=start")
+    method_figures.draw(with_networks(copied, {"start": as_it_is}))
+    assert not drawn
+    method_figures.draw(with_networks(copied, {"start": as_it_is, "one": ()}))
+    assert len(drawn["schedules"]) == 1 and "one" in next(iter(drawn["schedules"]))
+
+
+def test_networks_that_differ_in_the_warm_up_have_panels_of_their_own(copied, drawn):
+    train(copied, "at_once", "slowly")
+    constant = ("training.epochs=2", "training.schedule=constant")
+    slowly = (*constant, "training.warmup_epochs=1")
+    method_figures.draw(with_networks(copied, {"at_once": constant, "slowly": slowly}))
+    (first, at_once), (second, rising) = drawn["schedules"].items()
+    assert "warm-up" not in first and "1 epochs of warm-up" in second
+    assert at_once["learning_rate"][0] > 10 * rising["learning_rate"][0]
+
+
 def test_figures_are_drawn_once_and_again_when_the_schedule_changes(copied, drawn):
     train(copied, "one")
     method_figures.draw(with_networks(copied, {"one": ()}))

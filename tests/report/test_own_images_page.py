@@ -256,11 +256,11 @@ def folds(tmp_path_factory):
     ensemble.update(runs[0], data, predictions.list_predictors(folder), force=False)
     merged = replace(runs[0], folder=runs[0].folder.with_name("merged"))
     merge_runs.start([run.folder for run in runs], merged.folder)
-    merge_runs.merge(
-        [run.folder for run in runs],
-        merged.folder / "predictions",
-        {name: data.ids(name) for name in data.predicted_subsets},
-    )
+    merged.save_invocation(merge=[run.folder.name for run in runs])
+    ids = {name: data.ids(name) for name in data.predicted_subsets}
+    folder = merged.folder / "predictions"
+    merge_runs.merge([run.folder for run in runs], folder, ids)
+    ensemble.make(folder, ["baseline", "features_alone"], "mean", ids, data.truth_NC("validation"))
     copy_images(work / "raw" / "test", ["t00", "t02", "t03"], work / "cells")
     return runs[0], merged, work / "cells"
 
@@ -269,7 +269,7 @@ EVERY = (
     "baseline", "baseline_tta", "features_alone", "joint", "joint_tta", "hierarchy_hard", "hierarchy_soft",
     "hierarchy_hard_tta", "hierarchy_soft_other_tta", "hierarchy_hard_other_veto", "ensemble",
 )  # fmt: skip
-MERGED = ("baseline", "features_alone", "hierarchy_soft_tta", "joint")
+MERGED = ("baseline", "features_alone", "hierarchy_soft_tta", "joint", "ensemble")
 
 
 @pytest.mark.parametrize(
@@ -327,6 +327,33 @@ def test_unknown_settings_of_another_run_are_not_needed(folds):
     images = OwnImages.open(other, cells, merged.folder / "own_images" / "cells", [16])
     expected = predictions.load(merged.predictor("baseline") / "test.npz").select(images.ids, "test")
     assert np.allclose(own_images_page.predict(images, "baseline").probabilities_NC, expected, atol=1e-5)
+
+
+def test_the_networks_of_a_predictor_are_those_of_the_runs_that_it_averages(folds, tmp_path):
+    run, merged, _ = folds
+
+    def names(run, predictor):
+        return [one.folder.name for one in own_images_page._runs(run, predictor)]
+
+    assert names(run, "ensemble") == names(run, "baseline") == ["seed_0"]
+    assert names(merged, "ensemble") == names(merged, "baseline") == ["seed_0", "seed_1"]
+    again = replace(run, folder=tmp_path / "again")  # merged from a merged run, and one of its own runs
+    for one in (*(run.folder.with_name(name) for name in ("seed_0", "seed_1")), merged.folder):
+        (tmp_path / one.name).symlink_to(one)
+    files.write_json(again.folder / "predictions" / "baseline" / "predictor.json",
+                     {"kind": "merged", "runs": ["merged", "seed_1"]})  # fmt: skip
+    assert names(again, "baseline") == ["seed_0", "seed_1"]
+
+
+def test_images_for_a_merged_runs_ensemble_are_compared_with_those_of_its_runs(folds):
+    run, merged, cells = folds
+    found = [
+        own_images_page._check_plausibility(
+            OwnImages.open(one, cells, one.folder / "own_images" / "cells", [16]), "ensemble"
+        )
+        for one in (run, merged)
+    ]
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_a_predictor_that_is_a_member_of_itself_is_one_line(work, tmp_path):

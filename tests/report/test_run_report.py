@@ -1,6 +1,7 @@
 """The tables of an evaluation are what is computed from the predictions directly."""
 
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from lib.evaluation import confusion, predictions, predictor_scores, submission,
 from lib.evaluation.calibration import Calibration, reliability_by_class
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.predictions import LabelledPredictions, Predictor
+from lib.hierarchy import combination
 from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
@@ -22,7 +24,7 @@ from lib.run import Run
 from lib.sections import Threshold
 from tests.conftest import call
 from tests.data.test_duplicate_pairs import table_of
-from tests.report.conftest import LABELS, report_of, restart, start
+from tests.report.conftest import LABELS, SETTINGS, report_of, restart, start
 
 PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
 
@@ -252,6 +254,27 @@ def test_another_way_to_choose_thresholds_is_another_run(finished):
         report_of(changed).evaluate("baseline")
 
 
+def test_thresholds_of_other_predictions_or_settings_are_not_submitted(copied):
+    before = copied.submission.read_bytes()
+    other = restart(copied, "threshold.method=fixed", "threshold.max_labels=1")
+    for more in ((), ("--force",)):
+        with pytest.raises(UserError, match=r"threshold.method=expected_f1, not fixed.*04_threshold.py") as e:
+            call("05_submit", *other, "--no-report", *more)
+        assert "\n" not in str(e.value)
+    path = copied.predictor("baseline") / "test.npz"
+    table = predictions.load(path)
+    predictions.save(path, dataclasses.replace(table, probabilities_NC=1 - table.probabilities_NC))
+    options = (*restart(copied), "--no-report", "--predictor", "baseline")
+    with pytest.raises(UserError, match=r"baseline was made from a different test.npz: .*04_threshold.py"):
+        call("05_submit", *options)
+    assert copied.submission.read_bytes() == before
+    path = copied.manifest("04_threshold features_alone")
+    files.write_json(path, files.read_json(path) | {"finished": False})
+    with pytest.raises(UserError, match=r"features_alone are not finished: run `python 04_threshold.py"):
+        call("05_submit", *options[:-1], "features_alone")
+    call("05_submit", *options[:-1], "hierarchy_hard")
+
+
 def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
     report, path = report_of(copied), tmp_path / "sides.csv"
     ids = report.data.index.train_ids + report.data.index.test_ids
@@ -291,12 +314,42 @@ def test_consistent_decisions_depend_on_stage_1(finished):
     assert report_of(finished).predictor("baseline").allowed_NC is None
 
 
+def test_a_merged_run_has_no_stage_1_to_be_consistent_with(copied):
+    name, options = copied.folder.name, ["--work", copied.folder.parents[1], "--run", "merged"]
+    given = [*restart(copied)[:2], "--data", copied.source, "--preset", "smoke", "--set", *SETTINGS]
+    consistent = ("hierarchy.train=stages", "threshold.consistent=true")
+    with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
+        call("04_threshold", *given, *consistent, "--run", "merged", "--merge", name, name)
+    assert not (copied.folder.parent / "merged" / "predictions").exists()
+    off = ("--set", "threshold.consistent=false")
+    call("04_threshold", *options, *off, "--merge", name, name)
+    with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
+        call("05_submit", *options, "--set", "threshold.consistent=true", "--no-report")
+    call("05_submit", *options, "--no-report")
+
+
 def test_a_hierarchy_is_not_scored_before_its_networks_are_combined(copied):
     for name in ("groups", "within_groups"):
         copied.evaluation(name).unlink()
     (copied.predictor("hierarchy_hard") / "holdout.npz").unlink()
     report_of(copied)._compare(["baseline", "features_alone"])
     assert not copied.evaluation("groups").exists() and copied.evaluation("predictors").exists()
+
+
+def test_a_hierarchy_without_a_stage_2_network_is_scored_in_stage_1_alone(copied, drawn, monkeypatch):
+    for module in (combination, hierarchy_evaluation):
+        monkeypatch.setattr(module, "trainable_classes", lambda _data, _group: [])
+    for name in ("hierarchy_hard_other", "hierarchy_hard_other_veto"):
+        shutil.copytree(copied.predictor("hierarchy_hard"), copied.predictor(name))
+        for table in ("classes", "summary"):
+            path = predictor_scores.evaluation_path(copied.folder, "hierarchy_hard", table)
+            shutil.copy(path, predictor_scores.evaluation_path(copied.folder, name, table))
+    for name in ("groups", "within_groups"):
+        copied.evaluation(name).unlink()
+    report_of(start(*restart(copied, "hierarchy.other=with")))._compare(PREDICTORS)
+    assert copied.evaluation("groups").exists() and {"group_scores", "class_advantages"} <= set(drawn)
+    assert not copied.evaluation("within_groups").exists() and "within_groups" not in drawn
+    assert not copied.evaluation("other").exists()
 
 
 def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
