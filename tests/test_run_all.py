@@ -238,11 +238,13 @@ def record(number, frame):
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) != signal.SIG_IGN:
         signal.signal(number, record)
-print("started", flush=True)
+def say(line):  # in one piece, beside what other processes write
+    os.write(1, line.encode() + b"\\n")
+say("started")
 while not received:
     time.sleep(0.01)
 time.sleep(0.3)
-print("saved after", *received, flush=True)
+say(" ".join(map(str, ["saved after", *received])))
 sys.exit(128 + received[0])
 """
 
@@ -263,9 +265,9 @@ def interrupt(
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     options = {"start_new_session": True, "preexec_fn": heed_signals}
     with subprocess.Popen(command, env=variables, **streams, **options) as process:
-        assert [process.stdout.readline() for _ in range(processes)] == ["started\n"] * processes
-        send(process.pid)
         try:
+            assert [process.stdout.readline() for _ in range(processes)] == ["started\n"] * processes
+            send(process.pid)
             out, _ = process.communicate(timeout=20)
         finally:
             with contextlib.suppress(ProcessLookupError):
