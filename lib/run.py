@@ -244,14 +244,16 @@ class Run:
         """Manifest of a step."""
         return self.folder / "manifests" / f"{step.replace(' ', '_').replace('/', '_')}.json"
 
-    def step(self, name: str, names: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]) -> Step:
+    def step(
+        self, name: str, settings: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]
+    ) -> Step:
         """Describe a step that depends on settings, by section or by ``section.field``, and on inputs."""
-        settings = {}
-        for chosen in names:
+        values = {}
+        for chosen in settings:
             section = self.config.section(chosen.partition(".")[0])
-            settings |= {chosen: section[chosen]} if chosen in section else section
+            values |= {chosen: section[chosen]} if chosen in section else section
         script = f"{name.split()[0]}.py"
-        return Step(name, self.manifest(name), settings, inputs, list(outputs), script)
+        return Step(name, self.manifest(name), values, inputs, list(outputs), script)
 
     def once(
         self,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lib import files
 from lib.console import info, warn
@@ -23,15 +23,14 @@ from lib.evaluation import (
 )
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.duplicate_decisions import SubmittedDecisions
-from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
-from lib.hierarchy import evaluation as hierarchy_evaluation
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.location_groups import LocationGroups
+from lib.report.hierarchy_report import HierarchyReport
 from lib.run import Invocation, Run
 from lib.sections import Threshold
-from lib.steps import Manifest, Step
+from lib.steps import Manifest
 
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
@@ -107,6 +106,13 @@ class RunReport:
         """The predictions of the hierarchy's networks."""
         return HierarchyPredictions.of(self.run, self.data)
 
+    @property
+    def hierarchies(self) -> list[HierarchyReport]:
+        """The evaluations of all hierarchies, against the preset's first network."""
+        baseline = next(iter(self.run.config.networks))
+        hierarchies = HierarchyPredictions.all_of(self.run, self.data)
+        return [HierarchyReport(self.run, hierarchy, baseline) for hierarchy in hierarchies]
+
     def predictor(self, name: str) -> EvaluatedPredictor:
         """Return one of the run's predictors."""
         allowed_NC = self.hierarchy.allowed_NC if self.settings.consistent else None
@@ -134,29 +140,28 @@ class RunReport:
             Whether it was evaluated now.
         """
         one = self.predictor(name)
-        step = self._evaluation_step(one)
         return self.run.once(
-            step.name,
-            lambda _step: self._evaluate(one),
-            settings=["threshold"],
-            inputs=step.inputs,
-            outputs=step.outputs,
+            work=lambda _step: self._evaluate(one),
+            **self._evaluation(one),
             # an ensemble changes when a member is added
             rebuild=bool(self.run.options.add),
             verify=lambda: list(map(predictions.load, one.tables.values())),
         )
 
-    def _evaluation_step(self, one: EvaluatedPredictor) -> Step:
+    def _evaluation(self, one: EvaluatedPredictor) -> dict[str, Any]:
+        """Return what describes the step of a predictor's evaluation, as `Run.step` takes it."""
         run, extra = self.run, self.decision_inputs(self.data.predicted_subsets) + self.strata
-        inputs = files.fingerprints(
-            run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra
-        )
-        outputs = [one.thresholds_path, *map(one.evaluation_path, TABLES)]
-        return run.step(f"04_threshold {one.name}", ["threshold"], inputs, outputs)
+        tables = (run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra)
+        return {
+            "name": f"04_threshold {one.name}",
+            "settings": ["threshold"],
+            "inputs": files.fingerprints(*tables),
+            "outputs": [one.thresholds_path, *map(one.evaluation_path, TABLES)],
+        }
 
     def _require_evaluation(self, one: EvaluatedPredictor) -> None:
         """Raise a `UserError` unless the thresholds are made of these predictions, with these settings."""
-        step = self._evaluation_step(one)
+        step = self.run.step(**self._evaluation(one))
         step.alternative = "run `python 04_threshold.py` with these settings first; there"
         try:
             finished = step.finished()
@@ -192,8 +197,7 @@ class RunReport:
         """Compare all predictors, and describe the best one further, unless that is up to date."""
         run, figure = self.run, ("predictors", "reliability", "confusions")
         summaries = [self.predictor(name).evaluation_path(table) for name in names for table in TABLES]
-        hierarchies = HierarchyPredictions.all_of(run, self.data)
-        stage_1 = [path for one in hierarchies for path in self._stage_1_tables(one) if path.exists()]
+        stage_1 = [path for one in self.hierarchies for path in one.stage_1_tables if path.exists()]
         run.once(
             "04_threshold comparison",
             lambda _step: self._compare(names),
@@ -222,59 +226,8 @@ class RunReport:
         share_CC = confusion.matrix(truth_NC, decision_NC)
         title = f"Predictions of {best.name} for the samples of each class: {self.subtitle}"
         figures.confusions(run.figure("confusions"), share_CC, self.groups, data.classes, title)
-        for hierarchy in HierarchyPredictions.all_of(run, data):
-            self._evaluate_hierarchy(hierarchy, next(iter(run.config.networks)))
-
-    def _stage_1_tables(self, hierarchy: HierarchyPredictions) -> list[Path]:
-        """Return the predictions of the stage 1 networks for the reported subset; they may be missing."""
-        networks = [self.run.network(name) for name in hierarchy.stage_1]
-        return [predictions.table_path(network, self.subset, 1) for network in networks]
-
-    def _evaluate_hierarchy(self, hierarchy: HierarchyPredictions, baseline: str) -> None:
-        """Score and draw stage 1, stage 2 and both together: Hoogenboom 2019, figures 5, 6 and 7.
-
-        Nothing is done before the networks, their combinations and the baseline have predicted the subset;
-        stage 2 is left out where no group has a network.
-
-        Parameters
-        ----------
-        baseline : str
-            The predictor that the hierarchy is compared with.
-        """
-        run, subset, fixed, suffix = self.run, self.subset, self.settings.fixed, hierarchy.suffix
-        combined = [one for one in hierarchy.combinations([1]) if one.routing == "hard"]
-        names = [baseline, *(one.name for one in combined)]
-        tables = [run.predictor(name) / f"{subset}.npz" for name in names]
-        needed = (*self._stage_1_tables(hierarchy), *hierarchy.tables(subset), *tables)
-        if not all(path.exists() for path in needed):
-            return
-        of_groups = hierarchy_evaluation.evaluate_groups(hierarchy, subset)
-        of_classes = pd.concat(
-            predictor_scores.read_classes(self.folder, name, subset, self.data.classes, "fixed")
-            .reset_index()
-            .assign(predictor=name)
-            for name in names
-        )
-        files.write_csv(run.evaluation(f"groups{suffix}"), of_groups)
-        at_fixed, groups = f"threshold {fixed:g} for all classes: {self.subtitle}", hierarchy.data.groups
-        title = f"{hierarchy.name}, stage 1: {self.subtitle}"
-        figures.group_scores(run.figure(f"groups{suffix}"), of_groups, title)
-        title = f"{hierarchy.name} and {baseline}, {at_fixed}"
-        figures.class_advantages(run.figure(f"advantages{suffix}"), of_classes, groups, title)
-        if not hierarchy.stage_2(other=False):
-            return  # no group has a network, with or without the output "other"
-        within = hierarchy_evaluation.evaluate_within_groups(
-            hierarchy, subset, baseline, predictions.load(tables[0]), fixed
-        )
-        files.write_csv(run.evaluation(f"within_groups{suffix}"), within)
-        title = f"{hierarchy.name}, stage 2, {at_fixed}"
-        figures.within_groups(run.figure(f"within_groups{suffix}"), within, title)
-        for one in (one for one in combined if one.veto):
-            # empty where validation has no sample of any group with a network
-            if veto := Predictor.read(run.predictor(one.name)).veto:
-                of_other = hierarchy_evaluation.evaluate_other(hierarchy, subset, veto, fixed)
-                files.write_csv(run.evaluation(f"other{suffix}"), of_other)
-                info(hierarchy_evaluation.describe_other(of_other, self.subtitle))
+        for hierarchy in self.hierarchies:
+            hierarchy.evaluate()
 
     def submit(self, name: str) -> np.ndarray:
         """Write Kaggle's file with a predictor's decisions for the test samples, unless it is up to date.

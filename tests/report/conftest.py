@@ -16,6 +16,7 @@ from lib import cli, files, location_groups
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
 from lib.evaluation.predictions import PredictionTable, Predictor, table_path
+from lib.figures import scores
 from lib.hierarchy import predictors
 from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
@@ -26,6 +27,8 @@ from tests.conftest import call, write_kaggle
 
 SIZE = 16  # of the images, in pixels
 LABELS = (0, 2, 5, 7, 14, 16, 23, 25, 6, 20, 21)  # that samples have, from all location groups
+# what the finished run evaluates
+PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
 # the run keeps only the classes that occur
 SETTINGS = (f"data.sizes={SIZE}", f"training.size={SIZE}", "split.rare_class_minimum=0.01")
 
@@ -195,6 +198,32 @@ def report_of(run: Run) -> RunReport:
     return RunReport.of(run, RunData.read(run))
 
 
+def read(run: Run, name: str) -> pd.DataFrame:
+    """Read a table of a run's evaluation."""
+    return pd.read_csv(run.evaluation(name))
+
+
+def assert_equal(table: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Compare tables as the files round them."""
+    expected = expected.reset_index(drop=True)
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False, atol=2e-6, rtol=0)
+
+
 def submitted_predictor(run: Run) -> str:
     """Return the predictor whose examples are on the page."""
     return json.loads((run.folder / "examples" / "examples.json").read_text())["predictor"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple]:
+    """Note what is drawn instead of figures of scores: arguments by the name of the function."""
+    calls = {}
+    for name in ("class_f1", "class_scores", "predictors", "reliability", "confusions", "group_scores",
+                 "within_groups", "class_advantages"):  # fmt: skip
+
+        def note(path, *arguments, name=name):
+            calls[name] = (path, *arguments)
+            files.write_text(path, "a figure")
+
+        monkeypatch.setattr(scores, name, note)
+    return calls

@@ -1,7 +1,6 @@
 """The tables of an evaluation are what is computed from the predictions directly."""
 
 import dataclasses
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,22 +14,22 @@ from lib.evaluation import confusion, predictions, predictor_scores, submission,
 from lib.evaluation.calibration import Calibration, reliability_by_class
 from lib.evaluation.intervals import macro_f1_interval
 from lib.evaluation.predictions import LabelledPredictions, Predictor
-from lib.hierarchy import combination
-from lib.hierarchy import evaluation as hierarchy_evaluation
-from lib.hierarchy.combination import HierarchyPredictions
 from lib.labels import CLASSES
-from lib.report import own_images_page, run_report
+from lib.report import own_images_page
 from lib.run import Run
 from lib.sections import Threshold
 from tests.conftest import call
 from tests.data.test_duplicate_pairs import table_of
-from tests.report.conftest import LABELS, SETTINGS, report_of, restart, start
-
-PREDICTORS = ["baseline", "ensemble", "features_alone", "hierarchy_hard", "hierarchy_soft"]
-
-
-def read(run, name):
-    return pd.read_csv(run.evaluation(name))
+from tests.report.conftest import (
+    LABELS,
+    PREDICTORS,
+    SETTINGS,
+    assert_equal,
+    read,
+    report_of,
+    restart,
+    start,
+)
 
 
 def probabilities(run, name, subset, ids):
@@ -54,13 +53,6 @@ def decided(run, name, data, subset):
         "tuned": raw_NC.astype(np.float64) >= thresholds_C,
         "submitted": thresholds.final_decisions(raw_NC, thresholds_C),
     }
-
-
-def assert_equal(table, expected):
-    """Compare tables as the files round them."""
-    pd.testing.assert_frame_equal(
-        table, expected.reset_index(drop=True), check_dtype=False, atol=2e-6, rtol=0
-    )
 
 
 @pytest.mark.parametrize("name", ["baseline", "hierarchy_soft"])
@@ -132,15 +124,6 @@ def test_confusions_are_those_of_the_best_predictors_submitted_decisions(finishe
     assert_equal(read(finished, "confusions"), expected)
 
 
-def test_the_hierarchy_is_scored_stage_by_stage(finished):
-    data = report_of(finished).data
-    hierarchy = HierarchyPredictions(finished.folder / "networks", finished.config.hierarchy, data)
-    assert_equal(read(finished, "groups"), hierarchy_evaluation.evaluate_groups(hierarchy, "holdout"))
-    baseline = predictions.load(finished.predictor("baseline") / "holdout.npz")
-    expected = hierarchy_evaluation.evaluate_within_groups(hierarchy, "holdout", "baseline", baseline, 0.5)
-    assert_equal(read(finished, "within_groups"), expected)
-
-
 def test_every_figure_of_the_evaluation_is_drawn(finished):
     names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
     each = {f"{figure}_{name}" for figure in ("f1", "scores") for name in PREDICTORS}
@@ -152,21 +135,6 @@ def test_every_figure_of_the_evaluation_is_drawn(finished):
         "within_groups",
         "advantages",
     }
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """What is drawn instead of figures: arguments by the name of the function."""
-    calls = {}
-    for name in ("class_f1", "class_scores", "predictors", "reliability", "confusions", "group_scores",
-                 "within_groups", "class_advantages"):  # fmt: skip
-
-        def note(path, *arguments, name=name):
-            calls[name] = (path, *arguments)
-            files.write_text(path, "a figure")
-
-        monkeypatch.setattr(run_report.figures, name, note)
-    return calls
 
 
 def test_figures_show_the_reported_subset(copied, drawn):
@@ -192,9 +160,6 @@ def test_figures_show_the_reported_subset(copied, drawn):
     assert np.array_equal(shown_NC, truth_NC) and list(both) == ["raw", "calibrated"]
     _, table, subset, fixed, *_ = drawn["predictors"]
     assert (subset, fixed, table["predictor"].nunique()) == ("holdout", 0.5, 5)
-    _, advantages, *_ = drawn["class_advantages"]
-    assert advantages["predictor"].unique().tolist() == ["baseline", "hierarchy_hard"]
-    assert set(advantages["subset"]) == {"holdout"} and set(advantages["decision"]) == {"fixed"}
 
 
 @pytest.mark.parametrize(
@@ -326,30 +291,6 @@ def test_a_merged_run_has_no_stage_1_to_be_consistent_with(copied):
     with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
         call("05_submit", *options, "--set", "threshold.consistent=true", "--no-report")
     call("05_submit", *options, "--no-report")
-
-
-def test_a_hierarchy_is_not_scored_before_its_networks_are_combined(copied):
-    for name in ("groups", "within_groups"):
-        copied.evaluation(name).unlink()
-    (copied.predictor("hierarchy_hard") / "holdout.npz").unlink()
-    report_of(copied)._compare(["baseline", "features_alone"])
-    assert not copied.evaluation("groups").exists() and copied.evaluation("predictors").exists()
-
-
-def test_a_hierarchy_without_a_stage_2_network_is_scored_in_stage_1_alone(copied, drawn, monkeypatch):
-    for module in (combination, hierarchy_evaluation):
-        monkeypatch.setattr(module, "trainable_classes", lambda _data, _group: [])
-    for name in ("hierarchy_hard_other", "hierarchy_hard_other_veto"):
-        shutil.copytree(copied.predictor("hierarchy_hard"), copied.predictor(name))
-        for table in ("classes", "summary"):
-            path = predictor_scores.evaluation_path(copied.folder, "hierarchy_hard", table)
-            shutil.copy(path, predictor_scores.evaluation_path(copied.folder, name, table))
-    for name in ("groups", "within_groups"):
-        copied.evaluation(name).unlink()
-    report_of(start(*restart(copied, "hierarchy.other=with")))._compare(PREDICTORS)
-    assert copied.evaluation("groups").exists() and {"group_scores", "class_advantages"} <= set(drawn)
-    assert not copied.evaluation("within_groups").exists() and "within_groups" not in drawn
-    assert not copied.evaluation("other").exists()
 
 
 def test_external_predictors_are_added_whatever_their_name(copied, tmp_path):
