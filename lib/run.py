@@ -245,7 +245,12 @@ class Run:
         return self.folder / "manifests" / f"{step.replace(' ', '_').replace('/', '_')}.json"
 
     def step(
-        self, name: str, settings: Iterable[str], inputs: dict[str, str], outputs: Iterable[Path]
+        self,
+        name: str,
+        settings: Iterable[str],
+        inputs: dict[str, str],
+        outputs: Iterable[Path],
+        verify: Callable[[], Any] | None = None,
     ) -> Step:
         """Describe a step that depends on settings, by section or by ``section.field``, and on inputs."""
         values = {}
@@ -253,7 +258,7 @@ class Run:
             section = self.config.section(chosen.partition(".")[0])
             values |= {chosen: section[chosen]} if chosen in section else section
         script = f"{name.split()[0]}.py"
-        return Step(name, self.manifest(name), values, inputs, list(outputs), script)
+        return Step(name, self.manifest(name), values, inputs, list(outputs), script, verify)
 
     def once(
         self,
@@ -285,21 +290,15 @@ class Run:
         rebuild : bool
             Replace a result of other settings or inputs, instead of raising a `UserError`.
         verify : callable or None
-            Reads the inputs: called before that error, since an input that differs may be damaged.
+            As `Step.verify`.
 
         Returns
         -------
         bool
             Whether it was called.
         """
-        step, due = self.step(name, settings, inputs, outputs), False
-        if distributed.is_primary():
-            try:
-                due = not step.up_to_date(self.force, rebuild)
-            except UserError:
-                if verify is not None:
-                    verify()
-                raise
+        step = self.step(name, settings, inputs, outputs, verify)
+        due = distributed.is_primary() and not step.up_to_date(self.force, rebuild)
         if not distributed.broadcast(due):
             return False
         work(step)

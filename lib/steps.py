@@ -8,6 +8,7 @@ on, fingerprints of the inputs, package versions and the duration.
 import importlib.metadata
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Step:
         Files that must exist for the step to be complete.
     script : str
         The script that does it, which is run again where the manifest is damaged.
+    verify : callable or None
+        Reads the inputs: called before an error about them, since an input that differs may be damaged.
     alternative : str
         How to keep the existing result, offered beside ``--force`` in error messages.
     """
@@ -63,6 +66,7 @@ class Step:
     inputs: dict[str, str]
     outputs: list[Path]
     script: str = "00_prepare.py"
+    verify: Callable[[], Any] | None = None
     alternative: str = "--run NAME keeps both"
     _started: float = field(default=0.0, init=False)
 
@@ -108,11 +112,19 @@ class Step:
                 raise
             return False
         if difference and not force:
+            if self.verify is not None:
+                self.verify()
             raise UserError(
                 f"{self.manifest.parent}: the existing {self.name} was made {difference}: "
                 f"{self.alternative}, --force replaces it"
             )
         return not difference
+
+    def require(self) -> None:
+        """Raise a `UserError` that names the script, unless the step is finished as `finished` returns it."""
+        self.alternative = f"run `python {self.script}` with these settings first; there"
+        if not self.finished():
+            raise UserError(f"{self.manifest}: {self.name} is not finished: run `python {self.script}` first")
 
     @property
     def identity(self) -> str:

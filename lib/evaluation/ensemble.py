@@ -1,6 +1,8 @@
 """Ensembles: means of several predictors' probabilities or ranks, with equal or learnt weights."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -70,25 +72,34 @@ def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
     if not members:
         return known
     ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
-    tables = [path for name in members for path in predictions.table_paths(folder / name, list(ids)).values()]
 
     def build(_step: Step) -> None:
         weights = make(folder, members, settings.method, ids, data.truth_NC("validation"))
         info("weights in the ensemble: " + ", ".join(f"{name} {w:.2f}" for name, w in weights.items()))
 
-    run.once(
-        f"04_threshold {NAME} predictions",
-        build,
-        settings=["ensemble"],
-        inputs=files.fingerprints(*tables),
-        outputs=[
-            folder / NAME / name
-            for name in ("predictor.json", *(f"{subset}.npz" for subset in ids if subset != "train"))
-        ],
-        rebuild=force,
-        verify=lambda: list(map(predictions.load, tables)),
-    )
+    run.once(work=build, **_step(run, data, members), rebuild=force)
     return sorted({*known, NAME})
+
+
+def require_current(run: Run, data: RunData) -> None:
+    """Raise a `UserError` unless a run's ensemble is that of its members' predictions and these settings."""
+    if members := Predictor.read(run.predictor(NAME)).members:  # that of a merged run may be a mean over runs
+        run.step(**_step(run, data, members)).require()
+
+
+def _step(run: Run, data: RunData, members: Iterable[str]) -> dict[str, Any]:
+    """Return what describes the step that builds the ensemble, as `Run.step` takes it."""
+    subsets = data.predicted_subsets
+    paths = [predictions.table_paths(run.predictor(name), subsets) for name in members]
+    tables = [path for member_paths in paths for path in member_paths.values()]
+    outputs = ("predictor.json", *(f"{subset}.npz" for subset in subsets if subset != "train"))
+    return {
+        "name": f"04_threshold {NAME} predictions",
+        "settings": ["ensemble"],
+        "inputs": files.fingerprints(*tables),
+        "outputs": [run.predictor(NAME) / name for name in outputs],
+        "verify": lambda: list(map(predictions.load, tables)),
+    }
 
 
 def make(

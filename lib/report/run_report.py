@@ -15,6 +15,7 @@ from lib.errors import UserError
 from lib.evaluation import (
     confusion,
     duplicate_decisions,
+    ensemble,
     plausibility,
     predictions,
     predictor_scores,
@@ -143,9 +144,7 @@ class RunReport:
         return self.run.once(
             work=lambda _step: self._evaluate(one),
             **self._evaluation(one),
-            # an ensemble changes when a member is added
-            rebuild=bool(self.run.options.add),
-            verify=lambda: list(map(predictions.load, one.tables.values())),
+            rebuild=bool(self.run.options.add),  # an ensemble changes when a member is added
         )
 
     def _evaluation(self, one: EvaluatedPredictor) -> dict[str, Any]:
@@ -157,22 +156,8 @@ class RunReport:
             "settings": ["threshold"],
             "inputs": files.fingerprints(*tables),
             "outputs": [one.thresholds_path, *map(one.evaluation_path, TABLES)],
+            "verify": lambda: list(map(predictions.load, one.tables.values())),
         }
-
-    def _require_evaluation(self, one: EvaluatedPredictor) -> None:
-        """Raise a `UserError` unless the thresholds are made of these predictions, with these settings."""
-        step = self.run.step(**self._evaluation(one))
-        step.alternative = "run `python 04_threshold.py` with these settings first; there"
-        try:
-            finished = step.finished()
-        except UserError:
-            list(map(predictions.load, one.tables.values()))  # one that differs may be damaged
-            raise
-        if not finished:
-            raise UserError(
-                f"{step.manifest}: the thresholds of {one.name} are not finished: run `python "
-                f"04_threshold.py` first"
-            )
 
     def _evaluate(self, one: EvaluatedPredictor) -> None:
         chosen, subset, fixed = one.tune(), self.subset, self.settings.fixed
@@ -240,12 +225,14 @@ class RunReport:
         Raises
         ------
         UserError
-            If stage 04 chose the thresholds for other predictions or with other settings.
+            If stage 04 chose the thresholds, or built the ensemble, for other predictions or settings.
         """
         run, one, ids = self.run, self.predictor(name), self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
         thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
-        self._require_evaluation(one)
+        if one.name == ensemble.NAME:
+            ensemble.require_current(run, self.data)
+        run.step(**self._evaluation(one)).require()
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
         made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}

@@ -235,9 +235,24 @@ def test_thresholds_of_other_predictions_or_settings_are_not_submitted(copied):
     assert copied.submission.read_bytes() == before
     path = copied.manifest("04_threshold features_alone")
     files.write_json(path, files.read_json(path) | {"finished": False})
-    with pytest.raises(UserError, match=r"features_alone are not finished: run `python 04_threshold.py"):
+    with pytest.raises(UserError, match=r"features_alone is not finished: run `python 04_threshold.py"):
         call("05_submit", *options[:-1], "features_alone")
     call("05_submit", *options[:-1], "hierarchy_hard")
+
+
+def test_an_ensemble_of_other_predictions_or_settings_is_not_submitted(copied):
+    before = copied.submission.read_bytes()
+    options = ("--no-report", "--predictor", "ensemble")
+    with pytest.raises(UserError, match=r"ensemble.* with ensemble.method=\w+, not rank_mean: .*04_threshold.py"):
+        call("05_submit", *restart(copied, "ensemble.method=rank_mean"), *options)
+    path = copied.predictor("features_alone") / "test.npz"
+    table = predictions.load(path)
+    predictions.save(path, dataclasses.replace(table, probabilities_NC=1 - table.probabilities_NC))
+    with pytest.raises(UserError, match=r"from a different features_alone/test.npz: .*04_threshold.py"):
+        call("05_submit", *restart(copied), *options)
+    assert copied.submission.read_bytes() == before
+    call("04_threshold", *restart(copied), "--force")
+    call("05_submit", *restart(copied), *options)
 
 
 def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
