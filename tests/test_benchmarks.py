@@ -3,8 +3,11 @@
 import importlib
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, f1_score
 
 from lib import presets
 from tests.conftest import ROOT
@@ -43,6 +46,51 @@ def test_the_long_ladder_gives_all_networks_the_same_epochs_and_rate(monkeypatch
     ((tables, _step, over),) = gains
     assert list(tables) == list(ladder.LONG_STEPS)
     assert over == dict.fromkeys(ladder.LONG_STEPS[1:], "imagenet")
+
+
+@pytest.fixture
+def paired(monkeypatch):
+    """benchmarks/paired_scores.py as a module."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("paired_scores")
+
+
+@pytest.fixture
+def tied():
+    """Labels and rounded probabilities of 200 samples from 20 antibodies, and two rows of their weights."""
+    random = np.random.default_rng(0)
+    truth_NC = random.uniform(size=(200, 5)) < [0.4, 0.3, 0.2, 0.1, 0.01]
+    probabilities_NC = np.round(0.3 * truth_NC + random.uniform(size=truth_NC.shape), 1)
+    weight_BA = np.stack([np.ones(20, int), random.integers(0, 4, 20)])
+    return truth_NC, probabilities_NC, random.integers(0, 20, 200), weight_BA
+
+
+def test_replicates_are_scores_of_samples_that_are_repeated(paired, tied):
+    truth_NC, probabilities_NC, antibody_N, weight_BA = tied
+    decision_NC = probabilities_NC >= 0.6
+    found_B = paired.macro_f1_replicates(truth_NC, decision_NC, antibody_N, weight_BA)
+    precision_B = paired.average_precision_replicates(truth_NC, probabilities_NC, antibody_N, weight_BA)
+    for row, weight_A in enumerate(weight_BA):
+        repeat_N = np.repeat(np.arange(200), weight_A[antibody_N])
+        expected = f1_score(truth_NC[repeat_N], decision_NC[repeat_N], average="macro", zero_division=0)
+        assert found_B[row] == pytest.approx(expected)
+        enough = [0, 1, 2, 3]  # with five samples
+        assert (truth_NC.sum(axis=0) >= paired.simulated_runs.MIN_POSITIVES).tolist() == [True] * 4 + [False]
+        expected = average_precision_score(
+            truth_NC[repeat_N][:, enough], probabilities_NC[repeat_N][:, enough]
+        )
+        assert precision_B[row] == pytest.approx(expected)
+
+
+def test_gains_are_over_the_reference_and_have_95_percent_intervals(paired, capsys):
+    # row 0 is the score, the others are replicates: a gain of 0.1, of which 95 % are between 0.081 and 0.119
+    spread = pd.Series(np.linspace(-0.02, 0.02, 1001))
+    before = [pd.DataFrame({"macro-F1": [0.3, *[0.4] * 1001]}) for _ in range(2)]
+    after = [pd.DataFrame({"macro-F1": [gain + 0.3, *(0.55 + spread)]}) for gain in (0.05, 0.15)]
+    paired.print_gains({"one": before, "two": after}, "step", {"two": "one"})
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert first == "| `one` |  | 0.300 ± 0.000 |  |"
+    assert second == "| `two` | `one` | 0.400 ± 0.071 | +0.100 (+0.081 to +0.119; +0.050 to +0.150) |"
 
 
 def test_the_data_pipeline_is_timed_with_batches_of_any_size(monkeypatch, capsys):

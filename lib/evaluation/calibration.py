@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from lib.labels import CLASSES
 
 SMALLEST = 1e-7  # probabilities are clipped to [SMALLEST, 1 - SMALLEST], so that logits stay finite
+# probabilities up to this are of samples that hard routing sends to no group: they only rank the labels
+NOWHERE = 1e-6
 MAX_ITERATIONS, TOLERANCE = 500, 1e-6  # of the expectation maximisation
 BINS = 8  # of a reliability curve
 
@@ -18,8 +20,8 @@ class Calibration:
     Parameters
     ----------
     probabilities_NC : ndarray of shape (N, C), float, in [0, 1]
-        Predictions for labelled samples. A probability of exactly 0, which hard routing produces, carries no
-        information about the slope: it is left out of the fit and stays 0.
+        Predictions for labelled samples. Probabilities up to `NOWHERE`, which hard routing produces, carry no
+        information about the slope: they are left out of the fit. One of exactly 0 stays 0.
     truth_NC : ndarray of shape (N, C), bool
         Labels of the same samples. A class for which all labels are equal is left unchanged. Where the
         fitted slope is not positive, the class is only shifted, so that the ranking is never reversed.
@@ -32,7 +34,7 @@ class Calibration:
         self.slope_C, self.offset_C = np.ones(classes), np.zeros(classes)
         blocks = [slice(None)] if pooled else [slice(label, label + 1) for label in range(classes)]
         for block in blocks:
-            usable_N = probabilities_NC[:, block].ravel() > 0
+            usable_N = probabilities_NC[:, block].ravel() > NOWHERE
             truth_N, logit_N = (values[:, block].ravel()[usable_N] for values in (truth_NC, logit_NC))
             if truth_N.any() and not truth_N.all():
                 fitted = LogisticRegression().fit(logit_N[:, None], truth_N)
@@ -57,13 +59,13 @@ def adjust_to_frequencies(probabilities_NC: np.ndarray, from_C: np.ndarray, to_C
     probabilities_NC : ndarray of shape (N, C), float, in [0, 1]
     from_C, to_C : ndarray of shape (C,), float, in [0, 1]
         Class frequencies that the probabilities are calibrated for, and those to adjust them to. Where
-        either is 0 or 1, the class is left unchanged.
+        the first is 0 or 1, the class is left unchanged; where the second is, all become 0 or 1.
 
     Returns
     -------
     ndarray of shape (N, C), float64
     """
-    usable_C = (from_C > 0) & (from_C < 1) & (to_C > 0) & (to_C < 1)
+    usable_C = (from_C > 0) & (from_C < 1)
     shift_C = np.zeros(len(from_C))
     shift_C[usable_C] = logit(to_C[usable_C]) - logit(from_C[usable_C])
     return np.where(probabilities_NC > 0, expit(_logit(probabilities_NC) + shift_C), 0)

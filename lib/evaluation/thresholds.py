@@ -158,18 +158,18 @@ def frequency_threshold(probability_N: np.ndarray, frequency: float) -> float:
     ----------
     probability_N : ndarray of shape (N,), float, in [0, 1]
     frequency : float, in [0, 1]
-        If it is above 0, at least one sample is predicted; if it is 0, the threshold lies above all
-        probabilities.
+        If it is above 0, at least one sample is wanted.
 
     Returns
     -------
     float
-        Equal probabilities get equal decisions: of the possible numbers of samples, the nearest is used.
+        Equal probabilities get equal decisions: of the possible numbers of samples, the nearest is used. If
+        that is none, the threshold lies above all probabilities.
     """
     sorted_N = -np.sort(-probability_N)
-    wanted = max(frequency * len(sorted_N), 1) if frequency > 0 else -1
+    wanted = max(frequency * len(sorted_N), 1) if frequency > 0 else 0
     closeness_N = -np.abs(np.arange(1, len(sorted_N) + 1) - wanted)
-    return _best_threshold(sorted_N, closeness_N, none=wanted < 0)[0]
+    return _best_threshold(sorted_N, closeness_N, none=-wanted)[0]
 
 
 def expected_f1_threshold(probability_N: np.ndarray, calibrated_N: np.ndarray) -> float:
@@ -193,7 +193,7 @@ def expected_f1_threshold(probability_N: np.ndarray, calibrated_N: np.ndarray) -
     order = np.argsort(-probability_N, kind="stable")
     sum_N = np.cumsum(calibrated_N[order])
     expected_N = 2 * sum_N / (np.arange(1, len(order) + 1) + sum_N[-1])
-    return _best_threshold(probability_N[order], expected_N, none=sum_N[-1] == 0)[0]
+    return _best_threshold(probability_N[order], expected_N, none=0)[0]
 
 
 def decide(probabilities_NC: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -417,7 +417,7 @@ def _calibration_rule(
     return calibrate
 
 
-def _best_threshold(sorted_N: np.ndarray, value_N: np.ndarray, none: bool = False) -> tuple[float, float]:
+def _best_threshold(sorted_N: np.ndarray, value_N: np.ndarray, none: float = -np.inf) -> tuple[float, float]:
     """Return the threshold below the sample with the highest value, and that value.
 
     Equal probabilities get equal decisions, so a threshold can only follow the last of them.
@@ -428,13 +428,14 @@ def _best_threshold(sorted_N: np.ndarray, value_N: np.ndarray, none: bool = Fals
         Probabilities in descending order.
     value_N : ndarray of shape (N,), float
         Value of predicting the class for this sample and all before it; of equal values, the first wins.
-    none : bool
-        Return a threshold above all probabilities instead.
+    none : float
+        Value of predicting it for no sample: unless another is higher, the threshold is above all
+        probabilities.
     """
     sorted_N = sorted_N.astype(np.float64)
-    if none:
-        return float(np.nextafter(sorted_N[0], np.inf)), 0.0
     last_of_equals_N = np.append(sorted_N[1:] < sorted_N[:-1], True)
     best = int(np.argmax(np.where(last_of_equals_N, value_N, -np.inf)))
+    if value_N[best] <= none:
+        return float(np.nextafter(sorted_N[0], np.inf)), none
     lower = sorted_N[best + 1] if best + 1 < len(sorted_N) else -sorted_N[best]
     return float((sorted_N[best] + lower) / 2), float(value_N[best])

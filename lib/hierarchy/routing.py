@@ -5,11 +5,8 @@ Shape letters: G groups; C all 28 classes, each in one group.
 
 import numpy as np
 
+from lib.evaluation.calibration import NOWHERE
 from lib.location_groups import LocationGroups
-
-# what probabilities of a sample without a group are multiplied by: below every threshold that is not tuned to
-# accept such samples, so that they only decide which label is the most likely one
-NOWHERE = 1e-6
 
 
 def hard(
@@ -31,7 +28,8 @@ def hard(
     -------
     ndarray of shape (N, C), float32
         Unchanged where the group is accepted, else 0: a threshold above `NOWHERE` gives the union over the
-        groups. Of a sample without an accepted group, `NOWHERE` times the probabilities of `soft`.
+        groups. Of a sample without an accepted group, `NOWHERE` times those of `soft`, below every
+        threshold that is not tuned to accept such samples: they only decide which label is the most likely.
     """
     routed_NC = np.where(spread(decision_NG, groups), within_NC, 0)
     is_routed_N1 = decision_NG.any(axis=1, keepdims=True)

@@ -4,6 +4,7 @@ from scipy.special import expit, logit
 
 from lib.evaluation import calibration
 from lib.evaluation.calibration import Calibration
+from lib.hierarchy import routing
 
 
 def test_overconfident_probabilities_are_calibrated(sample):
@@ -52,6 +53,26 @@ def test_zeros_are_left_out_of_the_fit_and_stay_zero(sample):
     assert with_zeros.slope_C == pytest.approx(fitted.slope_C)
     calibrated_NC = with_zeros(routed_NC)
     assert not calibrated_NC[len(truth_NC) :].any() and calibrated_NC.dtype == np.float64
+
+
+def test_samples_without_a_group_do_not_change_the_fit(sample):
+    truth_NC, probabilities_NC = (values[:, :2] for values in sample)
+    groups = {"one": (0,), "two": (1,)}
+    fitted = Calibration(probabilities_NC, truth_NC)
+    accepted_NG = np.vstack([np.ones_like(truth_NC), np.zeros_like(truth_NC)])
+    within_NC, probabilities_NG = np.vstack([probabilities_NC] * 2), np.full(accepted_NG.shape, 0.9)
+    routed_NC = routing.hard(accepted_NG, within_NC, groups, probabilities_NG)
+    assert (routed_NC > 0).all()
+    routed = Calibration(routed_NC, np.vstack([truth_NC] * 2))
+    assert routed.slope_C == pytest.approx(fitted.slope_C, rel=1e-3)
+    assert routed(routed_NC)[len(truth_NC) :].max() < 1e-3
+
+
+def test_a_class_that_no_sample_has_becomes_impossible():
+    probabilities_NC = np.array([[0.5, 0.3, 0.9]])
+    from_C, to_C = np.array([0.5, 0.2, 1.0]), np.array([0.0, 1.0, 0.0])
+    adjusted_NC = calibration.adjust_to_frequencies(probabilities_NC, from_C, to_C)
+    assert adjusted_NC == pytest.approx(np.array([[0, 1, 0.9]])), "unchanged where nothing is known of odds"
 
 
 def test_adjusted_probabilities_by_hand():

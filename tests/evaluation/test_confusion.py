@@ -51,3 +51,12 @@ def test_pairs_are_sorted_by_how_far_they_exceed_chance():
     ]  # fmt: skip
     assert found["lift"].tolist() == pytest.approx([64 / 12, 0.4 * 64 / 12, 0.25 * 7])
     assert found["missed"].tolist() == [4, 8, 10]
+
+
+def test_a_large_difference_comes_before_a_large_ratio():
+    truth_NC = target_matrix([(0,)] * 10 + [(2,)] * 15 + [(3,)] * 80)
+    decision_NC = target_matrix([(1,)] * 9 + [(0,)] + [(4,)] * 3 + [(2,)] * 12 + [(1,)] * 36 + [(3,)] * 44)
+    found = confusion.frequent_confusions(truth_NC, decision_NC, [0, 1, 2, 3, 4])
+    # 0.9 against 45 of 105, 0.2 against 3 of 105
+    assert found["predicted_as"].tolist() == [CLASSES[1], CLASSES[4]]
+    assert found["lift"].tolist() == pytest.approx([0.9 * 105 / 45, 0.2 * 105 / 3])

@@ -57,6 +57,16 @@ def test_the_better_predictor_gets_the_larger_weight():
     assert weight_M.sum() == pytest.approx(1) and learnt_share == 1 and weight_M[0] > 0.9
 
 
+def test_a_rare_class_has_a_say_in_the_weights():
+    truth_NC = np.random.default_rng(0).uniform(size=(2000, 2)) < [0.5, 0.02]
+    guessed_NC = np.broadcast_to([0.5, 0.02], truth_NC.shape)
+    known_NC = np.where(truth_NC, [0.9, 0.5], [0.1, 0.01])
+    # one predictor knows the frequent class, one the rare class; the other class is guessed
+    tables = [np.where(known, known_NC, guessed_NC) for known in ([True, False], [False, True])]
+    (frequent, rare), _ = ensemble.learn_weights(np.stack(tables), truth_NC)
+    assert frequent > rare > 0.2, "0.007 if all labels counted equally"
+
+
 def test_the_weights_maximise_the_likelihood():
     truth_NC, probabilities_MNC = simulated(1, 400, 1.0, 1.5)
     likelihood_MNC = np.where(truth_NC, probabilities_MNC, 1 - probabilities_MNC)

@@ -166,7 +166,7 @@ def test_evaluation_by_hand():
     thresholds_C[0] = 0.3
     subsets = {"validation": LabelledPredictions(truth_NC, probabilities_NC)}
     per_class, summary = predictor_scores.evaluate(
-        subsets, {"validation": thresholds_C}, Threshold(fixed=0.5), [0, 1, 2], np.zeros(28)
+        subsets, {"validation": thresholds_C}, Threshold(fixed=0.5), [0, 1, 2], np.full(28, 0.1)
     )
     scores = per_class.set_index(["decision", "class"])["f1"]
     # class 0: 1 of 3 predicted at 0.5; 2 of 3 at 0.3; all 3 when the empty last row gets its best class
@@ -182,6 +182,8 @@ def test_evaluation_by_hand():
     # class 1: one of two, and no false positive; class 2 is neither present nor predicted
     assert row["macro_precision"] == pytest.approx((1 + 1 + 0) / 3)
     assert row["macro_recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    # with the frequencies of the validation samples themselves
+    assert row["guessing_macro_f1"] == pytest.approx((3 / 4 + 2 / 4 + 0) / 3)
 
 
 def test_only_submitted_decisions_on_samples_not_trained_on_have_intervals():

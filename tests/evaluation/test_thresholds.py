@@ -123,6 +123,10 @@ def test_as_many_samples_are_predicted_as_the_frequency_requires():
     tied_N = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     assert (tied_N >= thresholds.frequency_threshold(tied_N, 0.4)).sum() == 1  # of 2: 1 is nearer than 4
     assert (tied_N >= thresholds.frequency_threshold(tied_N, 0.6)).sum() == 4
+    for value in (0.0, 0.3):  # a class that a predictor does not know: all or none
+        equal_N = np.full(1000, value)
+        assert not (equal_N >= thresholds.frequency_threshold(equal_N, 0.002)).any(), "of 2, 0 is nearest"
+        assert (equal_N >= thresholds.frequency_threshold(equal_N, 0.998)).all()
 
 
 @pytest.mark.parametrize("seed", range(10))

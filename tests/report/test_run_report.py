@@ -243,7 +243,9 @@ def test_thresholds_of_other_predictions_or_settings_are_not_submitted(copied):
 def test_an_ensemble_of_other_predictions_or_settings_is_not_submitted(copied):
     before = copied.submission.read_bytes()
     options = ("--no-report", "--predictor", "ensemble")
-    with pytest.raises(UserError, match=r"ensemble.* with ensemble.method=\w+, not rank_mean: .*04_threshold.py"):
+    with pytest.raises(
+        UserError, match=r"ensemble.* with ensemble.method=\w+, not rank_mean: .*04_threshold.py"
+    ):
         call("05_submit", *restart(copied, "ensemble.method=rank_mean"), *options)
     path = copied.predictor("features_alone") / "test.npz"
     table = predictions.load(path)
