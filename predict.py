@@ -10,6 +10,7 @@ Run     python predict.py my_cells --run demo
 from pathlib import Path
 
 from lib import cli
+from lib.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> str:
@@ -19,6 +20,12 @@ def main(argv: list[str] | None = None) -> str:
         "--predictor", help="predictor of the run; default: the best by macro-F1 on validation"
     )
     run = cli.start(parser, argv)
+    if not (run.folder / "run.json").exists():
+        known = ", ".join(sorted(path.parent.name for path in run.folder.parent.glob("*/run.json")))
+        raise UserError(
+            f"{run.folder}: no such run; "
+            + (f"choose one with --run: {known}" if known else "train one first, with `bash run_all.sh`")
+        )
     from lib.evaluation import predictor_scores
     from lib.report import own_images_page
 

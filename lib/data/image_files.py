@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lib.data import image_formats
 from lib.labels import CHANNELS
@@ -26,14 +27,21 @@ CLOCK_TICK = 2_000_000_000  # nanoseconds; the coarsest resolution of a folder's
 def split_name(name: str) -> tuple[str, str] | None:
     """Return id and channel of an image's file name; None for any other file, hidden ones among them.
 
-    >>> split_name("a_1_Green.TIF"), split_name("._a_green.png"), split_name("a_merged.png")
-    (('a_1', 'green'), None, None)
+    >>> split_name("a_1_Green.TIF"), split_name("a_red.ome.tif"), split_name("a_merged.png")
+    (('a_1', 'green'), ('a', 'red'), None)
     """
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122, as a Path costs more than everything else
+    stem, suffix = _split_suffix(name)
     sample, _, channel = stem.rpartition("_")
     if name[0] == "." or not sample or suffix.lower() not in SUFFIXES or channel.lower() not in CHANNELS:
         return None
     return sample, channel.lower()
+
+
+def _split_suffix(name: str) -> tuple[str, str]:
+    """Return stem and suffix of a file name; the suffix of OME-TIFF is ``.tif`` or ``.tiff``, too."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122, as a Path costs more than everything else
+    is_ome = suffix.lower() in (".tif", ".tiff") and stem.lower().endswith(".ome")
+    return (stem[: -len(".ome")] if is_ome else stem), suffix
 
 
 def find(path: Path) -> Path:
@@ -71,10 +79,11 @@ def _list_other_names(folder: str, changed: int) -> dict[str, str]:
     return {keys[name]: name for name in sorted(keys, key=_preference, reverse=True)}
 
 
-def _preference(name: str) -> tuple[int, bool, str]:
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+def _preference(name: str) -> tuple[int, bool, int, str]:
+    stem, suffix = _split_suffix(name)
     channel = stem.rpartition("_")[2]
-    return SUFFIXES.index(suffix.lower()), channel + suffix != (channel + suffix).lower(), name
+    ending = channel + suffix
+    return SUFFIXES.index(suffix.lower()), ending != ending.lower(), len(name), name
 
 
 def read_plane(path: Path, projection: str = "none") -> np.ndarray:
@@ -108,6 +117,17 @@ def read_plane(path: Path, projection: str = "none") -> np.ndarray:
             raise
         except Exception as error:  # of any type, as damaged bytes declare anything
             raise ValueError(f"is damaged: it cannot be decoded ({type(error).__name__})") from None
+
+
+def read_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of an image file in pixels, without decoding it; None if that fails."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except Exception:  # of any type, as damaged bytes declare anything; reading the file says why
+        return None
 
 
 def _project(planes: Iterator[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a folder of images contains: its samples, and where the images may be if it contains none."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from lib.labels import CHANNELS
 
 ARCHIVES = (".zip", ".7z", ".tar", ".gz", ".tgz", ".rar", ".xz", ".bz2")
 MAX_SEARCHED = 100  # subfolders that are looked into
+ENDINGS = tuple(f"_{channel}" for channel in CHANNELS)
 IGNORED = {"thumbs.db", "desktop.ini"}  # the hidden files of Windows
 
 
@@ -22,24 +23,26 @@ def list_channels(folder: Path) -> tuple[dict[str, set[str]], list[str]]:
     channels : dict of set of str
         Channels of every sample, by id.
     others : list of str
-        Names of images that belong to no sample; pictures whose names begin with a sample's id do.
+        Names of images that belong to no sample; a sample's pictures of merged channels do.
 
     Raises
     ------
     UserError
         If the folder cannot be listed.
     """
-    channels: dict[str, set[str]] = {}
+    found: dict[str, dict[str, str]] = {}  # a file of each channel, by sample
     others = []
     for name in _names(folder):
         split = split_name(name)
         if split:
-            channels.setdefault(split[0], set()).add(split[1])
+            found.setdefault(split[0], {})[split[1]] = name
         elif Path(name).suffix.lower() in SUFFIXES:
             others.append(name)
-    for sample in [sample for sample, found in channels.items() if _is_merged(sample, found)]:
-        others += [f"{sample}_{channel}" for channel in sorted(channels.pop(sample))]
-    return channels, sorted(name for name in others if not _begins_with_sample(name, channels))
+    merged = {sample: _merged_sample(sample, found[sample]) for sample in found}
+    for sample, shown in merged.items():
+        if shown and (merged.get(shown) or shown not in found):
+            others += found[sample].values()
+    return {sample: set(names) for sample, names in found.items() if not merged[sample]}, sorted(others)
 
 
 def _names(folder: Path) -> list[str]:
@@ -51,14 +54,21 @@ def _names(folder: Path) -> list[str]:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from None
 
 
-def _is_merged(sample: str, channels: set[str]) -> bool:
-    """Return whether this is a picture of merged channels, such as ``{id}_blue_red_green.jpg``."""
-    return len(channels) < len(CHANNELS) and sample.lower().endswith(tuple(f"_{name}" for name in CHANNELS))
+def _merged_sample(name: str, channels: Iterable[str]) -> str:
+    """Return the sample that ``{id}_blue_red_green.jpg`` and its like show; empty for other images.
 
-
-def _begins_with_sample(name: str, samples: dict[str, set[str]]) -> bool:
-    parts = Path(name).stem.split("_")
-    return any("_".join(parts[:count]) in samples for count in range(1, len(parts) + 1))
+    Parameters
+    ----------
+    name : str
+        Without the last channel.
+    channels : iterable of str
+        The last channels of the images of this name: of a picture of merged channels, none of those before.
+    """
+    sample, before = name, set()
+    while sample.lower().endswith(ENDINGS):
+        sample, _, channel = sample.rpartition("_")
+        before.add(channel.lower())
+    return sample if before.isdisjoint(channels) and sample != name else ""
 
 
 def locate(folder: Path, beside: Sequence[Path] = ()) -> str:

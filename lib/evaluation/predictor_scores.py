@@ -20,7 +20,8 @@ from lib.labels import CLASSES
 from lib.sections import Threshold
 from lib.stage_files import COUNT, SHARE
 
-SCRIPT = "04_threshold.py"  # writes the tables
+STEP = "04_threshold"  # the first word of the steps that write the tables
+SCRIPT = f"{STEP}.py"
 DECISIONS = ("fixed", "tuned", "submitted")  # ways to decide that are reported
 # columns of numbers and their bounds
 SUMMARY_COLUMNS = {

@@ -5,6 +5,7 @@ of 19,456 real images, of which fewer than one in a hundred reaches any of them.
 """
 
 import copy
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +14,7 @@ import pandas as pd
 
 from lib import parallel
 from lib.console import Progress, warn
-from lib.data import opencv
+from lib.data import image_files, opencv
 from lib.data.sharded_array import ShardedArray
 from lib.data.shards import resize
 from lib.features.segmentation import segment
@@ -27,6 +28,7 @@ SATURATED = (0.1, 0.1, 0.25, 0.1)
 BRIGHT = 3.0  # standard deviations of the training images' pixels that a channel's mean may lie above theirs
 # a darker blue channel is not examined for nuclei: mean and standard deviation in grey levels
 VISIBLE = (1.0, 3.0)
+SQUARE = 0.02  # share of the longer side by which an image may be shorter
 NUCLEUS_AREA = (600 / 512**2, 100_000 / 512**2)  # share of the image
 COMPACT = 0.7  # below it, another channel that is more compact shows the nuclei
 RAGGED = 0.5  # below it, there are no nuclei at all
@@ -73,6 +75,28 @@ def check_array(
         for part in parallel.run(_check_rows, tasks, workers, progress):
             found |= part
     rows = [(ids[row], *finding) for row in sorted(found) for finding in found[row]]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def check_shapes(folder: Path, ids: list[str]) -> pd.DataFrame:
+    """Check that images are square: all are resized to squares, so that cells of others are squeezed.
+
+    Parameters
+    ----------
+    folder : Path
+        With the image files of the samples; of each, green is examined.
+
+    Returns
+    -------
+    DataFrame
+        As `check_array` returns it.
+    """
+    rows = []
+    for sample in ids:
+        size = image_files.read_size(image_files.find(folder / f"{sample}_green.png"))
+        if size and min(size) < (1 - SQUARE) * max(size):
+            observed = "{:,} x {:,} pixels".format(*size)
+            rows.append((sample, "all", "not square", observed, "a square: crop it, or cells are squeezed"))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

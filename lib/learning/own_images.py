@@ -7,15 +7,16 @@ needed; its networks are, and its ``index.csv``.
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib import files
+from lib import files, presets
 from lib.data import cache, kaggle
 from lib.data.cache import ShardedArray
 from lib.data.run_data import RunData
@@ -27,7 +28,7 @@ from lib.features import table as feature_table
 from lib.labels import CLASSES
 from lib.learning.network_spec import NetworkSpec
 from lib.learning.training_data import SampleSource
-from lib.run import Run
+from lib.run import Invocation, Run
 from lib.steps import Step
 
 LONGEST_NAME = 200  # bytes, of a folder; the names of files are derived from it
@@ -99,11 +100,31 @@ class OwnImages:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """Biological features of the arrays' rows, computed if they are not yet."""
+        """Biological features of the arrays' rows, computed if they are not yet.
+
+        Raises
+        ------
+        UserError
+            If the settings differ from those of the features that the run's networks were trained with.
+        """
         settings, size = self.run.config.features, self.run.config.feature_size
-        folder = self.folder / self.run.config.feature_folder
+        known = Invocation.read(self.run.folder)
+        trained = presets.load(known.preset, known.set)
+        for field, value in asdict(trained.features).items():
+            if (given := getattr(settings, field)) != value:
+                raise UserError(
+                    f"features.{field}={given}: the run {self.run.folder.name} was trained with {value}: leave "
+                    f"it out"
+                )
         index, arrays = SampleIndex([], [], self.row_ids), {"test": self.array(size)}
+        folder = self.folder / self.run.config.feature_folder
         return feature_table.build(arrays, index, folder, settings, self.run.workers, force=False)
+
+    def _feature_input(self) -> dict[str, str]:
+        """Return the fingerprint of the images' features, which are measured if they are not yet."""
+        self.features  # noqa: B018, writes the table
+        table = self.folder / self.run.config.feature_folder / self.run.features.name
+        return {"features of the images": files.fingerprint_file(table)}
 
     def predict_network(self, name: str, views: int) -> PredictionTable:
         """Predict the images with a network, averaged over its folds, unless that is up to date.
@@ -125,6 +146,10 @@ class OwnImages:
             path, reason = checkpoints[0] / "model.json", f"size {spec.array_side} is not of the run"
             raise files.damaged(path, reason, predictions.creator(path.parent))
 
+        inputs = files.fingerprints(*weights)
+        if spec.features:
+            inputs |= self._feature_input()
+
         def predict() -> PredictionTable:
             found = [self._predict_checkpoint(folder, views) for folder in checkpoints]
             tables = [
@@ -132,7 +157,7 @@ class OwnImages:
             ]
             return predictions.average(tables, self.ids, "the images")
 
-        return self._once(name, views, spec.array_side, files.fingerprints(*weights), columns, predict)
+        return self._once(name, views, spec.array_side, inputs, columns, predict)
 
     def _predict_checkpoint(self, folder: Path, views: int) -> np.ndarray:
         from lib.learning import devices, models, train_and_predict  # torch takes seconds
@@ -166,8 +191,10 @@ class OwnImages:
                 tables.append(predictions.from_outputs(self.ids, own_NO, self.data.classes))
             return predictions.average(tables, self.ids, "the images")
 
-        inputs = files.fingerprints(files.require(self.run.features, "01_features.py"))
-        return self._once(name, 1, self.run.config.feature_size, inputs, len(CLASSES), predict)
+        run, inputs = self.run, self._feature_input() | {"seed": str(config.training.seed)}
+        features = files.require(run.features, "01_features.py")
+        inputs |= files.fingerprints(features, run.index, run.split, run.statistics)
+        return self._once(name, 1, run.config.feature_size, inputs, len(CLASSES), predict)
 
     def _once(
         self,
@@ -224,8 +251,11 @@ def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> tupl
     _check_source(source)
     data, ids = run.config.data, kaggle.list_samples(source)
     files.write_json(folder / SOURCE_FILE, {"folder": str(source)})
+    if run.force:  # the array is replaced below
+        shutil.rmtree(folder / "predictions", ignore_errors=True)
+        shutil.rmtree(folder / run.config.feature_folder, ignore_errors=True)
     # the folder may hold other images than before
-    how = dict(workers=run.workers, replace_others=True, projection=data.projection)
+    how = dict(workers=run.workers, force=run.force, replace_others=True, projection=data.projection)
     bad = cache.build(source.parent, folder, source.name, ids, sizes, data.shard_rows, **how)
     kaggle.report_bad_images(bad, folder / "bad_images.csv", data.max_bad_images, {source.name: ids})
     return ids, {image.id for image in bad}

@@ -25,8 +25,10 @@ from lib.report.example_images import ExampleImage, ExampleList
 from lib.report.page import predictor_summary
 from lib.report.run_report import RunReport
 from lib.run import Invocation, Run
+from lib.steps import Manifest
 
 CONFIDENCE = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))  # from which probability
+LIMITS = ("max_labels", "consistent")  # settings of decisions that the thresholds do not depend on
 MAX_SHOWN = 500  # images on the page; the tables contain all
 
 
@@ -43,10 +45,16 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
         Folder with the four channels of each image, as `lib.data.kaggle` reads them.
     predictor : str
         Of the run; its thresholds for the test samples are used.
+
+    Raises
+    ------
+    UserError
+        As `RunReport.require_evaluation`, whatever the `LIMITS`; or if the images or the predictor cannot be
+        used.
     """
     source = Path(os.path.realpath(source))  # which, unlike resolve, raises no error for a circle of links
     folder, report = results_folder(run, source), RunReport.of(run, RunData.read(run))
-    one = report.predictor(predictor)
+    one = _as_evaluated(report, predictor).require_evaluation(predictor)
     sizes = [size for member in _runs(run, predictor) for size in member.config.data.sizes]
     images = OwnImages.open(run, source, folder, sizes)
     info(f"{len(images.ids):,} images of {source}, predicted by {predictor} of {run.folder}")
@@ -76,6 +84,17 @@ def classify(run: Run, source: Path, predictor: str) -> Path:
     return _write_page(report, images, predictor, locations, findings, warnings)
 
 
+def _as_evaluated(report: RunReport, predictor: str) -> RunReport:
+    """Return a report with stage 04's limits on decisions; those of the command line are for the images."""
+    run, settings = report.run, report.settings
+    manifest = run.manifest(f"{predictor_scores.STEP} {predictor}")
+    if manifest.exists():
+        known = Manifest.read(manifest, predictor_scores.SCRIPT).settings
+        limits = {name: known.get(f"threshold.{name}", getattr(settings, name)) for name in LIMITS}
+        run = replace(run, config=replace(run.config, threshold=replace(settings, **limits)))
+    return replace(report, run=run)
+
+
 def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
     """Compare the images with those that the networks were trained on; warn, and list what is implausible.
 
@@ -89,6 +108,7 @@ def _check_plausibility(images: OwnImages, predictor: str) -> pd.DataFrame:
     (statistics, *_) = run_data.read_channel_statistics(member.statistics, size)
     array, workers = images.array(size), images.run.workers
     found = image_plausibility.check_array(array, images.row_ids, statistics, workers)
+    found = pd.concat([image_plausibility.check_shapes(images.source, images.ids), found], ignore_index=True)
     found = found[found["id"].isin(images.ids)]  # bad images are listed elsewhere
     path.unlink(missing_ok=True)
     if len(found):

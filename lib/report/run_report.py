@@ -33,6 +33,7 @@ from lib.run import Invocation, Run
 from lib.sections import Threshold
 from lib.steps import Manifest
 
+COMPARISON = f"{predictor_scores.STEP} comparison"  # the step
 TABLES = ("classes", "summary", "reliability")  # of every predictor
 
 
@@ -152,7 +153,7 @@ class RunReport:
         run, extra = self.run, self.decision_inputs(self.data.predicted_subsets) + self.strata
         tables = (run.index, run.split, run.sample_groups, run.statistics, *one.tables.values(), *extra)
         return {
-            "name": f"04_threshold {one.name}",
+            "name": f"{predictor_scores.STEP} {one.name}",
             "settings": ["threshold"],
             "inputs": files.fingerprints(*tables),
             "outputs": [one.thresholds_path, *map(one.evaluation_path, TABLES)],
@@ -178,13 +179,36 @@ class RunReport:
         title = f"{one.name}, threshold {fixed:g} for all classes: {self.subtitle}"
         figures.class_scores(self.run.figure(f"scores_{one.name}"), at_fixed, self.groups, title)
 
+    def require_evaluation(self, name: str) -> EvaluatedPredictor:
+        """Return a predictor that stage 04 has evaluated and compared with the others.
+
+        Raises
+        ------
+        UserError
+            If it has not, or has chosen the thresholds, or built the ensemble, for other predictions or
+            settings.
+        """
+        run, one = self.run, self.predictor(name)
+        files.require(one.thresholds_path, predictor_scores.SCRIPT)
+        if name == ensemble.NAME:
+            ensemble.require_current(run, self.data)
+        run.step(**self._evaluation(one)).require()
+        compared = Manifest.read(run.manifest(COMPARISON), predictor_scores.SCRIPT)
+        own = files.fingerprints(*map(one.evaluation_path, TABLES))
+        if not (compared.finished and own.items() <= compared.inputs.items()):
+            raise UserError(
+                f"{run.evaluation('predictors')} was made before {name} was evaluated: run `python "
+                f"{predictor_scores.SCRIPT}` again first"
+            )
+        return one
+
     def compare(self, names: list[str]) -> None:
         """Compare all predictors, and describe the best one further, unless that is up to date."""
         run, figure = self.run, ("predictors", "reliability", "confusions")
         summaries = [self.predictor(name).evaluation_path(table) for name in names for table in TABLES]
         stage_1 = [path for one in self.hierarchies for path in one.stage_1_tables if path.exists()]
         run.once(
-            "04_threshold comparison",
+            COMPARISON,
             lambda _step: self._compare(names),
             settings=["threshold"],
             inputs=files.fingerprints(
@@ -225,14 +249,11 @@ class RunReport:
         Raises
         ------
         UserError
-            If stage 04 chose the thresholds, or built the ensemble, for other predictions or settings.
+            As `require_evaluation`.
         """
-        run, one, ids = self.run, self.predictor(name), self.data.ids("test")
+        run, ids = self.run, self.data.ids("test")
         table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
-        thresholds_json = files.require(one.thresholds_path, "04_threshold.py")
-        if one.name == ensemble.NAME:
-            ensemble.require_current(run, self.data)
-        run.step(**self._evaluation(one)).require()
+        one = self.require_evaluation(name)
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")
         made_by = Manifest.read(manifest, "05_submit.py").inputs if manifest.exists() else {}
@@ -241,10 +262,10 @@ class RunReport:
             lambda _step: self._submit(one),
             settings=["threshold", "submit"],
             inputs=files.fingerprints(
-                run.index, table, thresholds_json, *self.decision_inputs(["test"]), *self._duplicates()
+                run.index, table, one.thresholds_path, *self.decision_inputs(["test"]), *self._duplicates()
             ),
             outputs=[run.submission, run.figure("submission")],
-            rebuild=thresholds_json.name not in made_by,
+            rebuild=one.thresholds_path.name not in made_by,
             verify=lambda: self.submitted(one),
         )
         if not done:

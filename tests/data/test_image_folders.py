@@ -16,16 +16,25 @@ def touch(folder, *names):
 def test_hidden_files_and_other_kinds_are_ignored(tmp_path):
     touch(tmp_path, "a_red.png", "a_Green.TIFF", "._a_blue.png", ".DS_Store", "Thumbs.db", "desktop.ini")
     touch(tmp_path, "a_yellow.bmp", "_green.png", "notes.txt", "a.png")
-    assert image_folders.list_channels(tmp_path) == ({"a": {"red", "green"}}, ["_green.png"])
+    assert image_folders.list_channels(tmp_path) == ({"a": {"red", "green"}}, ["_green.png", "a.png"])
 
 
 def test_merged_pictures_of_the_atlas_are_no_samples(tmp_path):
     touch(tmp_path, "1_A1_2_red.jpg", "1_A1_2_blue_red_green.jpg", "1_A1_2_blue_red_green_yellow.jpg")
     touch(tmp_path, "1_A1_2_merged.jpg", "1_A1_2_Blue_Red.jpg", "2_B_blue_red_green.jpg")
     channels, others = image_folders.list_channels(tmp_path)
-    assert channels == {"1_A1_2": {"red"}} and others == ["2_B_blue_red_green"]
+    assert channels == {"1_A1_2": {"red"}}
+    assert others == ["1_A1_2_merged.jpg", "2_B_blue_red_green.jpg"], "not a channel, and of no sample"
     touch(tmp_path, *(f"cell_red_{channel}.png" for channel in ("red", "green", "blue", "yellow")))
     assert "cell_red" in image_folders.list_channels(tmp_path)[0], "a sample that is named after a channel"
+
+
+def test_a_sample_is_not_taken_for_a_picture_of_another(tmp_path):
+    touch(tmp_path, "f1_red.png", "f1_green_red.png", "f1_green_green.png")  # blue and yellow are missing
+    touch(tmp_path, "f1_2_red.OME.tif", "f1_2_green.ome.tiff", "f1_2_b.png")
+    assert image_folders.list_channels(tmp_path) == (
+        {"f1": {"red"}, "f1_green": {"red", "green"}, "f1_2": {"red", "green"}}, ["f1_2_b.png"]
+    )  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path):

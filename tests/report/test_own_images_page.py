@@ -145,10 +145,14 @@ def test_implausible_images_are_warned_of_and_listed_until_they_are_replaced(wor
     for channel in CHANNELS:
         cv2.imwrite(str(work / "odd" / f"{ids[1]}_{channel}.png"), np.zeros((64, 64), np.uint8))
     shutil.copy(work / "odd" / f"{ids[3]}_red.png", work / "odd" / f"{ids[3]}_yellow.png")
+    for channel in CHANNELS:
+        path = str(work / "odd" / f"{ids[4]}_{channel}.png")
+        cv2.imwrite(path, cv2.imread(path, cv2.IMREAD_GRAYSCALE)[:48])
     results = classify(work, "--predictor", "baseline", images="odd")
     found = pd.read_csv(results / "image_warnings.csv").set_index("id")
     assert found.loc[ids[1], "channel"] == "all" and found.loc[ids[1], "problem"] == "empty"
     assert found.loc[ids[3], "channel"] == "yellow" and found.loc[ids[3], "problem"] == "repeated"
+    assert found.loc[ids[4]].tolist()[:3] == ["all", "not square", "64 x 48 pixels"]
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert any(f"all: empty in 1 of 5 images; the first is {ids[1]}" in line for line in lines)
     page = (results / "report.html").read_text()
@@ -200,23 +204,56 @@ def _run(work):
 
 
 def test_a_predictor_that_cannot_predict_images_is_one_line(work):
-    run = work / "outputs" / "smoke"
-    for kind in ("thresholds/{}.json", "evaluation/{}_classes.csv", "evaluation/{}_summary.csv"):
-        shutil.copy(run / kind.format("baseline"), run / kind.format("theirs"))
-    shutil.copytree(run / "predictions" / "baseline", run / "predictions" / "theirs")
-    external = {"kind": "external", "files": ["theirs.csv"]}
-    files.write_json(run / "predictions" / "theirs" / "predictor.json", external)
+    path = work / "outputs" / "smoke" / "predictions" / "baseline" / "predictor.json"
+    before = path.read_bytes()
+    files.write_json(path, {"kind": "external", "files": ["theirs.csv"]})
     try:
-        with pytest.raises(
-            UserError, match=r"theirs consists of external predictions \(theirs\.csv\).*--predictor"
-        ):
-            classify(work, "--predictor", "theirs")
+        expected = r"baseline consists of external predictions \(theirs\.csv\).*--predictor"
+        with pytest.raises(UserError, match=expected):
+            classify(work, "--predictor", "baseline")
     finally:
-        for path in (*run.glob("thresholds/theirs*"), *run.glob("evaluation/theirs*")):
-            path.unlink()
-        shutil.rmtree(run / "predictions" / "theirs")
+        path.write_bytes(before)
     with pytest.raises(UserError, match=r"--predictor none: .* it has baseline"):
         classify(work, "--predictor", "none")
+
+
+def test_thresholds_and_features_are_those_that_the_run_was_made_with(work):
+    options = ("--predictor", "features_alone", "--set")
+    expected = (
+        r"04_threshold features_alone was made with threshold.method=expected_f1, not fixed: run .*04_thr"
+    )
+    with pytest.raises(UserError, match=expected):
+        classify(work, *options, "threshold.method=fixed")
+    with pytest.raises(
+        UserError, match=r"features.segmentation=paper: the run smoke was .* with ours: leave"
+    ):
+        classify(work, *options, "features.segmentation=paper")
+
+
+def test_predictions_of_trees_depend_on_what_the_trees_are_fitted_to(work):
+    manifest = classify(work, "--predictor", "features_alone") / "predictions/smoke/features_alone/test.json"
+    run = _run(work)
+    known = files.fingerprints(run.features, run.index, run.split, run.statistics)
+    assert known.items() <= files.read_json(manifest)["inputs"].items()
+
+
+def test_force_measures_and_predicts_again(work):
+    results = classify(work, "--predictor", "features_alone")
+    made = [results / "predictions/smoke/features_alone/test.npz", *results.glob("features_*/features.csv")]
+    made += results.glob("cells_*/*.npy")
+    before = [path.stat().st_mtime_ns for path in made]
+    classify(work, "--predictor", "features_alone")
+    assert [path.stat().st_mtime_ns for path in made] == before and len(made) >= 3
+    classify(work, "--predictor", "features_alone", "--force")
+    assert all(path.stat().st_mtime_ns > time for path, time in zip(made, before, strict=True))
+
+
+def test_a_run_that_does_not_exist_is_one_line_with_those_that_do(work):
+    with pytest.raises(UserError, match=r"outputs/smok: no such run; choose one with --run: smoke"):
+        call("predict", work / "cells", "--work", work, "--run", "smok")
+    assert not (work / "outputs" / "smok").exists()
+    with pytest.raises(UserError, match=r"no such run; train one first, with `bash run_all.sh`"):
+        call("predict", work / "cells", "--work", work / "nowhere")
 
 
 def test_networks_that_have_seen_the_images_are_not_calibrated_on_them(work, monkeypatch, capsys):
@@ -359,9 +396,6 @@ def test_images_for_a_merged_runs_ensemble_are_compared_with_those_of_its_runs(f
 def test_a_predictor_that_is_a_member_of_itself_is_one_line(work, tmp_path):
     folder = shutil.copytree(work, tmp_path / "work") / "outputs" / "smoke" / "predictions"
     path = folder / "ensemble" / "predictor.json"
-    files.write_json(path, {"kind": "ensemble", "members": {"ensemble": 1.0}, "method": "mean"})
-    with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
-        classify(tmp_path / "work", "--predictor", "ensemble")
     files.write_json(path, {"kind": "merged", "runs": ["smoke"]})
     with pytest.raises(UserError, match=r"predictor.json is damaged \(it is a member of itself\)"):
         classify(tmp_path / "work", "--predictor", "ensemble")

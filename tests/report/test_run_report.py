@@ -240,6 +240,19 @@ def test_thresholds_of_other_predictions_or_settings_are_not_submitted(copied):
     call("05_submit", *options[:-1], "hierarchy_hard")
 
 
+def test_a_predictor_that_was_not_compared_is_not_submitted(copied):
+    options = (*restart(copied), "--no-report", "--predictor", "baseline")
+    path = copied.evaluation("baseline_summary")
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")  # stage 04 was interrupted between evaluation and comparison
+    with pytest.raises(
+        UserError, match=r"predictors.csv was made before baseline was .*04_threshold.py` again"
+    ):
+        call("05_submit", *options)
+    path.write_bytes(before)
+    call("05_submit", *options)
+
+
 def test_an_ensemble_of_other_predictions_or_settings_is_not_submitted(copied):
     before = copied.submission.read_bytes()
     options = ("--no-report", "--predictor", "ensemble")
