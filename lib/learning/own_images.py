@@ -113,8 +113,8 @@ class OwnImages:
         for field, value in asdict(trained.features).items():
             if (given := getattr(settings, field)) != value:
                 raise UserError(
-                    f"features.{field}={given}: the run {self.run.folder.name} was trained with {value}: leave "
-                    f"it out"
+                    f"features.{field}={given}: the run {self.run.folder.name} was trained with {value}: "
+                    f"leave it out"
                 )
         index, arrays = SampleIndex([], [], self.row_ids), {"test": self.array(size)}
         folder = self.folder / self.run.config.feature_folder

@@ -225,7 +225,7 @@ def test_thresholds_and_features_are_those_that_the_run_was_made_with(work):
     with pytest.raises(UserError, match=expected):
         classify(work, *options, "threshold.method=fixed")
     with pytest.raises(
-        UserError, match=r"features.segmentation=paper: the run smoke was .* with ours: leave"
+        UserError, match=r"features.segmentation=paper: the run smoke was .* with watershed: leave"
     ):
         classify(work, *options, "features.segmentation=paper")
 
