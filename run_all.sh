@@ -53,6 +53,7 @@ for script in "$here"/[0-9][0-9]_*.py; do
     if ((10#$number >= 10#$first && 10#$number <= 10#$last)); then stages+=("$script"); fi
     if ((10#$number > 10#$last)); then next="${next:-$number}"; fi
 done
+if [[ " ${options[*]-} " == *" --settings "* ]]; then stages=("${stages[@]:0:1}"); fi
 ((${#stages[@]})) || fail "no stage from $first to $last; there are: $(cd "$here" && echo [0-9][0-9]_*.py)"
 
 
@@ -105,5 +106,5 @@ for script in "${stages[@]}"; do
 done
 if [[ -n "$next" && " ${options[*]-} " != *" --settings "* ]]; then
     if ((gpus > 1)); then options=(--gpus "$gpus" ${options[@]+"${options[@]}"}); fi
-    say "next: bash $0 --from $next$( ((${#options[@]})) && printf ' %q' "${options[@]}")"
+    say "next: bash $(printf %q "$0") --from $next$( ((${#options[@]})) && printf ' %q' "${options[@]}")"
 fi

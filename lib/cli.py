@@ -101,7 +101,8 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     overrides, data = options.set, options.data
     if not options.preset and (folder / "run.json").exists():
         known = Invocation.read(folder)
-        preset, overrides = known.preset, known.set + overrides
+        # the last of several values of a setting counts
+        preset, overrides = known.preset, [one for one in known.set if one not in overrides] + overrides
         data = data or (known.data and work / known.data)
     config = presets.load(preset, overrides)
     if options.settings:

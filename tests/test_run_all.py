@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,16 @@ def test_all_stages_run_in_order_with_the_options(project):
     assert done.stdout.splitlines() == [
         f"stage {number} --preset smoke --set a.b=1 2" for number in ("00", "02", "05")
     ]
+
+
+def test_settings_are_printed_once(project):
+    assert run_all(project, "--settings").stdout.splitlines() == ["stage 00 --settings"]
+
+
+def test_the_next_command_can_be_pasted_from_a_folder_with_spaces(project, tmp_path_factory):
+    moved = project.rename(tmp_path_factory.mktemp("parent") / "my project")
+    *_, last = run_all(moved, "--to", "02").stdout.splitlines()
+    assert shlex.split(last.removeprefix("next: ")) == ["bash", str(moved / "run_all.sh"), "--from", "05"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Ensembles: means of several predictors' probabilities or ranks, with equal or learnt weights."""
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,17 @@ def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
     -------
     list of str
         All predictors of the run, sorted.
+
+    Raises
+    ------
+    UserError
+        If the run has an ensemble, and its settings no longer name one, without ``--force``.
     """
     settings, folder = run.config.ensemble, run.folder / "predictions"
     members = choose_members(settings.members, known)
     if not members:
-        return known
+        _remove(run)
+        return [name for name in known if run.predictor(name).exists()]
     ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
 
     def build(_step: Step) -> None:
@@ -87,18 +94,33 @@ def require_current(run: Run, data: RunData) -> None:
         run.step(**_step(run, data, members)).require()
 
 
+def _remove(run: Run) -> None:
+    """Remove the ensemble of earlier settings; that of a merged run may be a mean over runs, which stays."""
+    folder = run.predictor(NAME)
+    if not (folder / "predictor.json").exists() or not Predictor.read(folder).members:
+        return
+    if run.config.ensemble.members == "none" and not run.force:
+        raise UserError(
+            f"{folder}: the run has an ensemble, and ensemble.members=none: --run NAME makes another run, "
+            f"--force removes it"
+        )
+    shutil.rmtree(folder)
+
+
 def _step(run: Run, data: RunData, members: Iterable[str]) -> dict[str, Any]:
     """Return what describes the step that builds the ensemble, as `Run.step` takes it."""
     subsets = data.predicted_subsets
     paths = [predictions.table_paths(run.predictor(name), subsets) for name in members]
     tables = [path for member_paths in paths for path in member_paths.values()]
+    if run.config.ensemble.method == "weighted":
+        tables += [run.index, run.split]  # the labels that the weights are learnt from
     outputs = ("predictor.json", *(f"{subset}.npz" for subset in subsets if subset != "train"))
     return {
         "name": f"04_threshold {NAME} predictions",
         "settings": ["ensemble"],
         "inputs": files.fingerprints(*tables),
         "outputs": [run.predictor(NAME) / name for name in outputs],
-        "verify": lambda: list(map(predictions.load, tables)),
+        "verify": lambda: [predictions.load(table) for table in tables if table.suffix == ".npz"],
     }
 
 

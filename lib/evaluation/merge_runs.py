@@ -78,4 +78,6 @@ def merge(
             mean = predictions.average(tables, wanted, f"{name}, {subset}")
             predictions.save(folder / name / f"{subset}.npz", mean)
         Predictor("merged", runs=[run.name for run in runs]).write(folder / name)
+    others = (path for path in folder.iterdir() if path.name not in names)
+    predictions.remove_outdated(others, lambda one: one.kind == "merged")  # of a merge before
     return names

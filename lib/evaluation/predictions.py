@@ -3,7 +3,8 @@
 ``predictions/<predictor>/`` holds ``predictor.json`` and a table for each subset, ``<subset>.npz``.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -352,6 +353,21 @@ def table_paths(folder: Path, subsets: list[str]) -> dict[str, Path]:
         for subset, path in paths.items()
         if subset != "train" or path.exists()
     }
+
+
+def remove_outdated(folders: Iterable[Path], is_own: Callable[[Predictor], bool]) -> None:
+    """Remove the predictors among some folders that are of a kind that its author no longer writes.
+
+    Else results of earlier settings would be evaluated, and might be submitted.
+
+    Parameters
+    ----------
+    is_own : callable
+        Takes a `Predictor`, and returns whether the caller had written it.
+    """
+    for folder in folders:
+        if (folder / "predictor.json").exists() and is_own(Predictor.read(folder)):
+            shutil.rmtree(folder)
 
 
 def list_predictors(folder: Path) -> list[str]:

@@ -9,8 +9,10 @@ from lib import distributed, files
 from lib.console import info
 from lib.data.run_data import RunData
 from lib.evaluation import predictions
+from lib.evaluation.predictions import Predictor
 from lib.hierarchy.combination import HierarchyPredictions, trainable_classes
 from lib.labels import CLASSES
+from lib.names import MAIN_HIERARCHY
 from lib.run import Run
 from lib.steps import Step
 
@@ -49,6 +51,12 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
                     predictions.save(folder / f"{subset}.npz", table)
                 predictor.write(folder)
         if distributed.is_primary():
+            made = {combination.name for combination in combinations}
+            others = (
+                path for path in (run.folder / "predictions").glob("hierarchy*") if path.name not in made
+            )
+            predictions.remove_outdated(others, lambda one: _hierarchy_of(one) == hierarchy.name)
+        if distributed.is_primary():
             _draw_models(run, hierarchy)
 
     def verify() -> None:
@@ -73,6 +81,10 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
     )
     names = ", ".join(combination.name for combination in combinations)
     info(f"predictions in {run.folder / 'predictions'}: {names}" if done else f"{names} are up to date")
+
+
+def _hierarchy_of(predictor: Predictor) -> str:
+    return (predictor.hierarchy or MAIN_HIERARCHY) if predictor.kind == "hierarchy" else ""
 
 
 def _draw_models(run: Run, hierarchy: HierarchyPredictions) -> None:

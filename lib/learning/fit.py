@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lib import distributed, files, machine, schema, signals
-from lib.console import Progress, info
+from lib.console import Progress, info, warn
 from lib.distributed import WORLD, is_primary
 from lib.errors import UserError
 from lib.evaluation import predictions
@@ -78,7 +78,7 @@ def fit(
     state = TrainState(model, settings, train)
     state_path, weights_path = folder / "state.pt", folder / "weights.safetensors"
     if resume and state_path.exists():
-        _resume(state, state_path, identity)
+        _resume(state, state_path, weights_path, identity)
 
     def save() -> None:
         _check_loss(state.last, state.epoch, train.dataset.source)  # never keep a diverged network
@@ -106,6 +106,8 @@ def fit(
                 files.write_csv(folder / "history.csv", history.assign(learning_rate=rates))
             save()
             write_events(row)
+        if signal_number := distributed.maximum(received[-1]):  # after the last batch; all is saved
+            raise KeyboardInterrupt(signal_number)
     distributed.barrier()
     model.load_state_dict(models.load_weights(weights_path))
     return pd.DataFrame(state.history)
@@ -273,8 +275,11 @@ def _epoch_line(row: dict[str, float], epochs: int) -> str:
     )
 
 
-def _resume(state: TrainState, path: Path, identity: str) -> None:
-    """Restore what an interrupted training saved, if it had the same settings and inputs."""
+def _resume(state: TrainState, path: Path, weights_path: Path, identity: str) -> None:
+    """Restore what an interrupted training saved, if it had the same settings and inputs.
+
+    Without the weights of its best epoch, which a later one may not surpass, training starts anew.
+    """
     with files.reading(path, predictions.creator(path.parent)):
         check_archive(path)
         # on the CPU, where an optimiser keeps its count of steps: on a GPU, each step would wait for it
@@ -282,10 +287,21 @@ def _resume(state: TrainState, path: Path, identity: str) -> None:
         if content["identity"] != identity:
             return
         _check_saved(content, state)
+        if content["history"] and not _can_be_read(weights_path):
+            warn(f"{weights_path}, of the best epoch, is missing or damaged: training starts anew")
+            return
         state.load_state_dict(content)
     batches = len(state.sampler.sizes)
     within = f", batch {state.batch} of {batches} of the next" if state.batch else ""
     info(f"  resuming after epoch {state.epoch}{within}")
+
+
+def _can_be_read(weights_path: Path) -> bool:
+    try:
+        models.load_weights(weights_path)
+    except UserError:
+        return False
+    return True
 
 
 def _check_saved(content: dict[str, Any], state: TrainState) -> None:

@@ -1,6 +1,7 @@
 """Learning-rate finder: the loss over steps with a growing rate (Smith 2017, section 3.3)."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,10 @@ def find_rate(model: nn.Module, train: DataLoader, settings: Training, steps: in
     UserError
         If the loss is not finite from the start.
     """
+    # the rate of each step is set here, and whatever depends on the number of epochs would not fit
+    settings = replace(
+        settings, schedule="constant", warmup_epochs=0, start_size=0, epochs=max(settings.epochs, 1)
+    )
     state = TrainState(model, settings, train)
     model.train()
     rates = np.geomspace(LOWEST, HIGHEST, steps)

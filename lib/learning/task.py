@@ -90,6 +90,8 @@ class Task:
     def write_predictors(self) -> None:
         """Write ``predictor.json`` where the network is a predictor on its own."""
         kind = "network" if self.run.config.is_network else "trees"
+        others = (self.name + ending for views, ending in SUFFIXES.items() if views not in self.views)
+        predictions.remove_outdated(map(self.run.predictor, others), lambda one: one.network == self.name)
         augmented = self.run.config.training.augmented_views
         for views in self.views if self.classes is not None else ():
             predictor = Predictor(kind, self.name, views, **(augmented if views > 1 else {}))

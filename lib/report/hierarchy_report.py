@@ -60,25 +60,53 @@ class HierarchyReport:
     def _figure(self, name: str) -> Path:
         return self.run.figure(f"{name}{self.hierarchy.suffix}")
 
+    @property
+    def _names(self) -> list[str]:
+        """The predictors whose classes are compared."""
+        return [self.baseline, *(one.name for one in self._combined)]
+
+    @property
+    def _is_predicted(self) -> bool:
+        """Whether the networks, their combinations and the baseline have predicted the subset."""
+        predictors = map(self._prediction_table, self._names)
+        tables = (*self.stage_1_tables, *self.hierarchy.tables(self.subset), *predictors)
+        return all(path.exists() for path in tables)
+
+    @property
+    def _has_stage_2(self) -> bool:
+        """Whether some group has networks, with or without the output "other"."""
+        return bool(self.hierarchy.stage_2(other=False))
+
+    @property
+    def _vetoes(self) -> list[dict[str, float]]:
+        """Thresholds of "other" by group; none where validation has no sample of a group with a network."""
+        folders = [self.run.predictor(one.name) for one in self._combined if one.veto]
+        return [veto for folder in folders if (veto := Predictor.read(folder).veto)]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files that `evaluate` writes."""
+        if not self._is_predicted:
+            return []
+        paths = [self._csv("groups"), self._figure("groups"), self._figure("advantages")]
+        if self._has_stage_2:
+            paths += [self._csv("within_groups"), self._figure("within_groups")]
+            paths += [self._csv("other")] * bool(self._vetoes)
+        return paths
+
     def evaluate(self) -> None:
         """Write the tables and figures.
 
         Nothing is done before the networks, their combinations and the baseline have predicted the subset;
         stage 2 is left out where no group has a network.
         """
-        names = [self.baseline, *(one.name for one in self._combined)]
-        tables = (
-            *self.stage_1_tables,
-            *self.hierarchy.tables(self.subset),
-            *map(self._prediction_table, names),
-        )
-        if not all(path.exists() for path in tables):
+        if not self._is_predicted:
             return
         fixed = self.run.config.threshold.fixed
         at_fixed = f"threshold {fixed:g} for all classes: {self.subtitle}"
         self._evaluate_groups()
-        self._compare_classes(names, at_fixed)
-        if self.hierarchy.stage_2(other=False):  # some group has networks, with or without the output "other"
+        self._compare_classes(at_fixed)
+        if self._has_stage_2:
             self._evaluate_within_groups(fixed, at_fixed)
             self._evaluate_other(fixed)
 
@@ -88,13 +116,13 @@ class HierarchyReport:
         title = f"{self.hierarchy.name}, stage 1: {self.subtitle}"
         figures.group_scores(self._figure("groups"), table, title)
 
-    def _compare_classes(self, names: list[str], at_fixed: str) -> None:
+    def _compare_classes(self, at_fixed: str) -> None:
         data = self.hierarchy.data
         table = pd.concat(
             predictor_scores.read_classes(self.run.folder, name, self.subset, data.classes, "fixed")
             .reset_index()
             .assign(predictor=name)
-            for name in names
+            for name in self._names
         )
         title = f"{self.hierarchy.name} and {self.baseline}, {at_fixed}"
         figures.class_advantages(self._figure("advantages"), table, data.groups, title)
@@ -109,9 +137,7 @@ class HierarchyReport:
         figures.within_groups(self._figure("within_groups"), table, title)
 
     def _evaluate_other(self, fixed: float) -> None:
-        for one in (one for one in self._combined if one.veto):
-            # empty where validation has no sample of any group with a network
-            if veto := Predictor.read(self.run.predictor(one.name)).veto:
-                table = evaluation.evaluate_other(self.hierarchy, self.subset, veto, fixed)
-                files.write_csv(self._csv("other"), table)
-                info(evaluation.describe_other(table, self.subtitle))
+        for veto in self._vetoes:
+            table = evaluation.evaluate_other(self.hierarchy, self.subset, veto, fixed)
+            files.write_csv(self._csv("other"), table)
+            info(evaluation.describe_other(table, self.subtitle))

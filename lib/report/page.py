@@ -13,6 +13,7 @@ import pandas as pd
 
 from lib import files
 from lib.config import list_differences, list_settings
+from lib.errors import UserError
 from lib.evaluation import confusion, predictor_scores
 from lib.evaluation.predictions import Predictor
 from lib.hierarchy import evaluation as hierarchy_evaluation
@@ -156,6 +157,8 @@ def predictor_summary(report: RunReport) -> list[dict[str, Any]]:
         raise files.damaged(path, f"it has no scores of {report.subset}", predictor_scores.SCRIPT)
     rows = []
     for predictor in table.index.unique("predictor"):
+        if not report.run.predictor(predictor).exists():
+            raise UserError(f"{path} lists {predictor}, which is gone: run `python 04_threshold.py` again")
         own = table.loc[predictor]
         scores = own["macro_f1"].to_dict()
         row = {"predictor": predictor, **own.loc["submitted"].to_dict(), **scores}

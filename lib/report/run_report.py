@@ -141,11 +141,11 @@ class RunReport:
         bool
             Whether it was evaluated now.
         """
-        one = self.predictor(name)
+        one, added = self.predictor(name), self.run.options.add
         return self.run.once(
             work=lambda _step: self._evaluate(one),
             **self._evaluation(one),
-            rebuild=bool(self.run.options.add),  # an ensemble changes when a member is added
+            rebuild=bool(added) and name in (ensemble.NAME, added[0]),  # what changes when one is added
         )
 
     def _evaluation(self, one: EvaluatedPredictor) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class RunReport:
             "name": f"{predictor_scores.STEP} {one.name}",
             "settings": ["threshold"],
             "inputs": files.fingerprints(*tables),
-            "outputs": [one.thresholds_path, *map(one.evaluation_path, TABLES)],
+            "outputs": [one.thresholds_path, *map(one.evaluation_path, TABLES), *self._figures(one)],
             "verify": lambda: list(map(predictions.load, one.tables.values())),
         }
 
@@ -174,10 +174,14 @@ class RunReport:
             files.write_csv(one.evaluation_path(table), content)
         reported = per_class[per_class["subset"] == subset]
         title = f"{one.name}: {self.subtitle}"
-        figures.class_f1(self.run.figure(f"f1_{one.name}"), reported, title, self.tuned_name)
+        f1_figure, scores_figure = self._figures(one)
+        figures.class_f1(f1_figure, reported, title, self.tuned_name)
         at_fixed = reported[reported["decision"] == "fixed"]
         title = f"{one.name}, threshold {fixed:g} for all classes: {self.subtitle}"
-        figures.class_scores(self.run.figure(f"scores_{one.name}"), at_fixed, self.groups, title)
+        figures.class_scores(scores_figure, at_fixed, self.groups, title)
+
+    def _figures(self, one: EvaluatedPredictor) -> list[Path]:
+        return [self.run.figure(f"{kind}_{one.name}") for kind in ("f1", "scores")]
 
     def require_evaluation(self, name: str) -> EvaluatedPredictor:
         """Return a predictor that stage 04 has evaluated and compared with the others.
@@ -214,7 +218,11 @@ class RunReport:
             inputs=files.fingerprints(
                 *summaries, *self.decision_inputs(self.data.predicted_subsets), *self.strata, *stage_1
             ),
-            outputs=[run.evaluation("predictors"), run.evaluation("confusions"), *map(run.figure, figure)],
+            outputs=[
+                *map(run.evaluation, ("predictors", "confusions")),
+                *map(run.figure, figure),
+                *(path for one in self.hierarchies for path in one.outputs),
+            ],
             rebuild=True,
         )
 
@@ -252,7 +260,8 @@ class RunReport:
             As `require_evaluation`.
         """
         run, ids = self.run, self.data.ids("test")
-        table = files.require(run.predictor(name) / "test.npz", "02_train_cnn.py")
+        folder = run.predictor(name)
+        table = files.require(folder / "test.npz", predictions.creator(folder))
         one = self.require_evaluation(name)
         # another predictor replaces the submission: the tables it was made from are kept
         manifest = run.manifest("05_submit")

@@ -159,6 +159,18 @@ def test_a_run_with_a_split_of_its_own_is_not_overwritten(tmp_path):
     assert before == {path: path.read_bytes() for path in runs[0].rglob("*") if path.is_file()}
 
 
+def test_predictors_of_an_earlier_merge_are_removed(tmp_path):
+    one, two, three = (
+        write_run(tmp_path / name, 0.5, names=names)
+        for name, names in (("one", ("a", "b")), ("two", ("a", "b")), ("three", ("a",)))
+    )
+    folder = tmp_path / "merged"
+    assert merge(folder, [one, two]) == ["a", "b"]
+    Predictor("external", files=["scores.csv"]).write(folder / "predictions" / "theirs")
+    assert merge(folder, [one, three]) == ["a"]
+    assert {path.name for path in (folder / "predictions").iterdir()} == {"a", "theirs"}
+
+
 def test_a_merged_run_can_be_merged_again(tmp_path):
     runs = [write_run(tmp_path / name, value) for name, value in (("one", 0.2), ("two", 0.4))]
     merge(tmp_path / "merged", runs)

@@ -422,6 +422,7 @@ def test_a_damaged_state_is_one_line(tmp_path):
     ],
 )
 def test_an_edited_state_is_one_line(saved_state, tmp_path, change):
+    models.save_weights(tmp_path / "weights.safetensors", saved_state["model"])
     torch.save(change(dict(saved_state)), tmp_path / "state.pt")
     with pytest.raises(UserError, match=r"state\.pt is damaged .*delete it and run `python 02_") as error:
         train_toy.train(tmp_path)
@@ -534,6 +535,35 @@ def test_a_signal_ends_training_after_the_step(tmp_path, monkeypatch):
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert (state["epoch"], state["batch"]) == (1, 2) and len(steps) == 6
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
+    keep_best = training._keep_best
+
+    def signalled(state, path):
+        if state.epoch + 1 == state.settings.epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+        keep_best(state, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_keep_best", signalled)
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            fit(tmp_path)
+    assert interrupt.value.args == (signal.SIGTERM,)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["epoch"] == SETTINGS.epochs == len(fit(tmp_path)[1])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")])
+def test_without_the_best_weights_training_starts_anew(tmp_path, damage, capsys):
+    model, history = fit(tmp_path)
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    damage(tmp_path / "weights.safetensors")
+    again, repeated = fit(tmp_path)
+    assert_same(again.state_dict(), expected)
+    assert_same_history(repeated, history)
+    line = capsys.readouterr().err
+    assert str(tmp_path / "weights.safetensors") in line and "anew" in line
 
 
 def test_training_works_outside_the_main_thread(tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +30,21 @@ def test_the_loss_is_recorded_over_growing_rates_until_it_diverges():
     assert 1e-4 < rising < 1 and 1e-5 < suggestion <= rising
     after = curve[curve["learning_rate"] > rising]["smoothed"]
     assert (after >= curve["smoothed"].min()).all() and len(after) > 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "one_cycle"},
+        {"epochs": 0},
+        {"schedule": "cosine", "warmup_epochs": 1.0},
+        {"start_size": train_toy.SETTINGS.size // 2, "epochs": 1},
+    ],
+)
+def test_the_curve_does_not_depend_on_schedule_and_epochs(monkeypatch, changes):
+    expected = find(30)
+    monkeypatch.setattr(train_toy, "SETTINGS", replace(train_toy.SETTINGS, **changes))
+    pd.testing.assert_frame_equal(find(30), expected)
 
 
 def test_the_running_mean_is_corrected_for_its_start():

@@ -7,6 +7,7 @@ import pytest
 
 from lib import presets
 from lib.data.run_data import Fold
+from lib.evaluation.predictions import Predictor
 from lib.labels import CLASSES
 from lib.learning.task import Task, of_all_classes
 
@@ -76,6 +77,17 @@ def test_a_predictor_describes_itself(task, tmp_path):
         "baseline": {"kind": "network", "network": "baseline", "views": 1},
         "baseline_tta": {"kind": "network", "network": "baseline", "views": 8},
     }
+
+
+def test_a_network_without_augmentation_removes_its_augmented_predictor(task, tmp_path):
+    task.write_predictors()
+    predictor = Predictor("external", files=["scores.csv"])
+    other = replace(with_settings(task), name="other")
+    predictor.write(tmp_path / "predictions" / "other_tta")
+    other.write_predictors()
+    with_settings(task).write_predictors()
+    left = {path.name for path in (tmp_path / "predictions").iterdir()}
+    assert left == {"baseline", "other", "other_tta"}, "not one that was added under such a name"
 
 
 def test_trees_describe_themselves(task, tmp_path):

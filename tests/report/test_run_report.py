@@ -1,6 +1,7 @@
 """The tables of an evaluation are what is computed from the predictions directly."""
 
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,6 +269,47 @@ def test_an_ensemble_of_other_predictions_or_settings_is_not_submitted(copied):
     assert copied.submission.read_bytes() == before
     call("04_threshold", *restart(copied), "--force")
     call("05_submit", *restart(copied), *options)
+
+
+def test_learnt_weights_depend_on_the_labels(copied):
+    inputs = files.read_json(copied.manifest("04_threshold ensemble predictions"))["inputs"]
+    assert copied.config.ensemble.method == "weighted"
+    assert files.fingerprints(copied.index, copied.split).items() <= inputs.items()
+
+
+def test_an_ensemble_that_is_no_longer_wanted_is_removed_with_force_alone(copied):
+    options = restart(copied, "ensemble.members=none")
+    with pytest.raises(
+        UserError, match=r"predictions/ensemble: .*ensemble.members=none: .*--force removes it"
+    ):
+        call("04_threshold", *options)
+    assert "ensemble" in read(copied, "predictors")["predictor"].unique()
+    call("04_threshold", *options, "--force")
+    assert sorted(read(copied, "predictors")["predictor"].unique()) == [*PREDICTORS[:1], *PREDICTORS[2:]]
+    call("05_submit", *options, "--no-report")
+
+
+def test_tables_and_figures_that_were_deleted_are_made_again(copied):
+    deleted = [copied.evaluation("groups"), copied.figure("advantages"), copied.figure("f1_baseline")]
+    for path in deleted:
+        path.unlink()
+    call("04_threshold", *restart(copied))
+    assert all(path.exists() for path in deleted)
+
+
+def test_an_added_predictor_changes_no_others(copied, tmp_path):
+    data, before = report_of(copied).data, read(copied, "baseline_summary")
+    ids = [sample for subset in data.predicted_subsets for sample in data.ids(subset)]
+    pd.DataFrame(0.5, index=ids, columns=range(28)).to_csv(tmp_path / "theirs.csv", index_label="id")
+    added = ("--add", "theirs", tmp_path / "theirs.csv")
+    with pytest.raises(UserError, match=r"baseline was made with threshold.method=expected_f1, not fixed"):
+        call("04_threshold", *restart(copied, "threshold.method=fixed"), *added)
+    assert_equal(read(copied, "baseline_summary"), before)
+    shutil.rmtree(copied.predictor("theirs"))
+    call("04_threshold", *restart(copied), *added)
+    shutil.rmtree(copied.predictor("theirs"))
+    with pytest.raises(UserError, match=r"predictors.csv lists theirs, which is gone: .*04_threshold.py"):
+        call("05_submit", *restart(copied), "--predictor", "baseline")
 
 
 def test_strata_may_be_named_later_and_concern_only_the_evaluation(copied, tmp_path, capsys):
