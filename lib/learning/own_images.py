@@ -251,9 +251,9 @@ def _cache(run: Run, source: Path, folder: Path, sizes: tuple[int, ...]) -> tupl
     _check_source(source)
     data, ids = run.config.data, kaggle.list_samples(source)
     files.write_json(folder / SOURCE_FILE, {"folder": str(source)})
-    if run.force:  # the array is replaced below
-        shutil.rmtree(folder / "predictions", ignore_errors=True)
-        shutil.rmtree(folder / run.config.feature_folder, ignore_errors=True)
+    for made in (folder / "predictions", folder / run.config.feature_folder):
+        if run.force and made.exists():  # the array is replaced below
+            shutil.rmtree(made)
     # the folder may hold other images than before
     how = dict(workers=run.workers, force=run.force, replace_others=True, projection=data.projection)
     bad = cache.build(source.parent, folder, source.name, ids, sizes, data.shard_rows, **how)
