@@ -15,7 +15,7 @@ from lib.errors import UserError
 from lib.evaluation import predictions
 from lib.evaluation.predictions import METHODS, PredictionTable, Predictor
 from lib.run import Run
-from lib.steps import Step
+from lib.steps import Manifest, Step
 
 NAME = "ensemble"  # of the predictor
 FOLDS = 5  # of the validation samples, to estimate how well learnt weights generalise
@@ -67,52 +67,45 @@ def update(run: Run, data: RunData, known: list[str], force: bool) -> list[str]:
     -------
     list of str
         All predictors of the run, sorted.
-
-    Raises
-    ------
-    UserError
-        If the run has an ensemble, and its settings no longer name one, without ``--force``.
     """
     settings, folder = run.config.ensemble, run.folder / "predictions"
     members = choose_members(settings.members, known)
     if not members:
-        _remove(run)
-        return [name for name in known if run.predictor(name).exists()]
+        # one of earlier settings; that of a merged run may be a mean over runs, which stays
+        if run.force and NAME in known and Predictor.read(run.predictor(NAME)).members:
+            shutil.rmtree(run.predictor(NAME))
+            known = [name for name in known if name != NAME]
+        return known
     ids = {subset: data.ids(subset) for subset in data.predicted_subsets}
 
     def build(_step: Step) -> None:
         weights = make(folder, members, settings.method, ids, data.truth_NC("validation"))
         info("weights in the ensemble: " + ", ".join(f"{name} {w:.2f}" for name, w in weights.items()))
 
-    run.once(work=build, **_step(run, data, members), rebuild=force)
+    run.once(work=build, **_step(run, data, members, settings.method), rebuild=force)
     return sorted({*known, NAME})
 
 
 def require_current(run: Run, data: RunData) -> None:
-    """Raise a `UserError` unless a run's ensemble is that of its members' predictions and these settings."""
-    if members := Predictor.read(run.predictor(NAME)).members:  # that of a merged run may be a mean over runs
-        run.step(**_step(run, data, members)).require()
+    """Raise a `UserError` unless a run's ensemble is that of its members' predictions.
 
-
-def _remove(run: Run) -> None:
-    """Remove the ensemble of earlier settings; that of a merged run may be a mean over runs, which stays."""
-    folder = run.predictor(NAME)
-    if not (folder / "predictor.json").exists() or not Predictor.read(folder).members:
+    Its settings may have been given to stage 04 alone; those of this command must be the same.
+    """
+    ensemble = Predictor.read(run.predictor(NAME))
+    if not ensemble.members:  # of a merged run, it may be a mean over runs
         return
-    if run.config.ensemble.members == "none" and not run.force:
-        raise UserError(
-            f"{folder}: the run has an ensemble, and ensemble.members=none: --run NAME makes another run, "
-            f"--force removes it"
-        )
-    shutil.rmtree(folder)
+    step = run.step(**_step(run, data, ensemble.members, ensemble.method))
+    if step.manifest.exists() and not any(one.startswith("ensemble.") for one in run.options.set):
+        step.settings = Manifest.read(step.manifest, step.script).settings
+    step.require()
 
 
-def _step(run: Run, data: RunData, members: Iterable[str]) -> dict[str, Any]:
+def _step(run: Run, data: RunData, members: Iterable[str], method: str) -> dict[str, Any]:
     """Return what describes the step that builds the ensemble, as `Run.step` takes it."""
     subsets = data.predicted_subsets
     paths = [predictions.table_paths(run.predictor(name), subsets) for name in members]
     tables = [path for member_paths in paths for path in member_paths.values()]
-    if run.config.ensemble.method == "weighted":
+    if method == "weighted":
         tables += [run.index, run.split]  # the labels that the weights are learnt from
     outputs = ("predictor.json", *(f"{subset}.npz" for subset in subsets if subset != "train"))
     return {
