@@ -84,7 +84,8 @@ def network_parser(description: str) -> argparse.ArgumentParser:
 def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run:
     """Parse the command line and return the run that it selects.
 
-    Without ``--preset``, an existing run continues with the preset, overrides and data it was started with.
+    Without ``--preset``, an existing run continues with the preset, overrides and data it was started with,
+    and one that merges others starts with those of the first.
     """
     options = parser.parse_args(argv)
     if options.workers < 1:
@@ -98,9 +99,11 @@ def start(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> Run
     work = work.relative_to(Path.cwd()) if work.is_relative_to(Path.cwd()) else work
     preset = options.preset or ("strong" if (work / "data" / "train.csv").exists() else "demo")
     folder = work / "outputs" / (options.run or preset)
-    overrides, data = options.set, options.data
-    if not options.preset and (folder / "run.json").exists():
-        known = Invocation.read(folder)
+    overrides, data, started = options.set, options.data, folder
+    if getattr(options, "merge", None) and not (folder / "run.json").exists():
+        started = folder.with_name(check_name(options.merge[0], "--merge"))
+    if not options.preset and (started / "run.json").exists():
+        known = Invocation.read(started)
         # the last of several values of a setting counts
         preset, overrides = known.preset, [one for one in known.set if one not in overrides] + overrides
         data = data or (known.data and work / known.data)

@@ -183,23 +183,37 @@ def search(hashes: Path, workers: int, orientations: int = 1) -> np.ndarray:
     -------
     ndarray of shape (candidates, 4), int32
         Rows of the two images, orientation of the second one, and the sum of the three distances; sorted. Of
-        more than `CANDIDATES_PER_IMAGE`, the closest.
+        more than `CANDIDATES_PER_IMAGE`, the closest, and of equal hashes only the pairs with the first.
     """
     total = len(np.load(hashes, mmap_mode="r"))
     rows = [range(start, min(start + BLOCK, total)) for start in range(0, total, BLOCK)]
     blocks = [Block(hashes, own, total, orientations) for own in rows]
     with Progress(total * (total - 1) // 2, "pairs compared", "pairs") as progress:
         found = list(parallel.run(search_block, blocks, workers, progress))
-    candidates = np.concatenate([np.empty((0, 4), np.int32), *found])
-    distances, most = candidates[:, 3], int(CANDIDATES_PER_IMAGE * total)
+    candidates, most = np.concatenate([np.empty((0, 4), np.int32), *found]), int(CANDIDATES_PER_IMAGE * total)
     if len(candidates) > most:
-        limit = int(np.sort(distances)[most]) - 1
+        candidates = _without_implied(candidates)
+    distances = candidates[:, 3]
+    if len(candidates) > most:
+        limit = max(int(np.sort(distances)[most]) - 1, 0)
         warn(
             f"{len(candidates):,} pairs of images have similar hashes, which are too many to compare: only "
             f"those with a distance of at most {limit}, instead of {MAX_DISTANCE}, are examined"
         )
         candidates = candidates[distances <= limit]
     return candidates[np.lexsort(candidates.T[2::-1])]
+
+
+def _without_implied(candidates: np.ndarray) -> np.ndarray:
+    """Return the candidates without pairs of equal hashes that others imply: each with the first of them.
+
+    A few hundred files of one picture would else displace all other candidates.
+    """
+    is_equal = (candidates[:, 2] == 0) & (candidates[:, 3] == 0)
+    equal = candidates[is_equal]
+    equal = equal[np.lexsort((equal[:, 0], equal[:, 1]))]
+    _, first = np.unique(equal[:, 1], return_index=True)
+    return np.concatenate([candidates[~is_equal], equal[first]])
 
 
 def search_block(block: Block) -> np.ndarray:

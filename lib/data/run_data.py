@@ -65,8 +65,8 @@ class RunData:
     sample_group_N : ndarray of shape (N,), int
         Group of related samples of every labelled sample. Default: each its own.
     weights : dict of ndarray of float
-        By labelled subset, weights that give its samples the mixture of strata of the test set; empty where
-        no strata are known.
+        By labelled subset, weights that give its samples the mixture of strata of the test set; not of one
+        with none of these strata, and empty where no strata are known.
     """
 
     index: SampleIndex
@@ -100,9 +100,10 @@ class RunData:
         if weighted:
             stratum_N = strata.read_strata(Path(run.config.split.strata), index.train_ids + index.test_ids)
             of_test_M = stratum_N[len(index.train_ids) :]
-            weights = {
-                name: strata.weights(stratum_N[rows], of_test_M, name) for name, rows in subsets.items()
-            }
+            for name, rows in subsets.items():
+                # a few siblings, or the training samples, may lack them: nothing depends on their weights
+                if name in ("validation", "holdout") or np.isin(stratum_N[rows], of_test_M).any():
+                    weights[name] = strata.weights(stratum_N[rows], of_test_M, name)
         return cls(index, subsets, folds, classes, groups, sample_group_N, weights)
 
     def rows(self, subset: str, fold: Fold | None = None) -> np.ndarray:

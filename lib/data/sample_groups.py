@@ -64,8 +64,10 @@ def read_own(run: Run) -> dict[str, str]:
 
 
 def check_own(run: Run, index: SampleIndex) -> None:
-    """Warn if the table of ``data.groups`` has ids that are no samples, or raise if all are none."""
+    """Warn if the table of ``data.groups`` has ids that are no samples, or raise if it has no others."""
     path, listed, ids = run.config.data.groups, read_own(run), index.train_ids + index.test_ids
+    if path and not listed:
+        raise UserError(f"{path} has no groups: expected the columns id,group and a row for each sample")
     known = set(ids)
     unknown = [sample for sample in listed if sample not in known]
     if not unknown:

@@ -216,10 +216,8 @@ def fill_unusable(decision_NC: np.ndarray, index: SampleIndex, bad_images: Path)
     decision_NC : ndarray of shape (N, C), bool
         Rows in the order of the test ids.
     bad_images : Path
-        The list of unusable images that stage 00 wrote; without it, nothing is changed.
+        The list of unusable images that stage 00 wrote.
     """
-    if not bad_images.exists():
-        return
     bad = tables.read_table(bad_images, rewrite("00_prepare.py"), ("subset", "id"))
     unusable = set(bad.loc[bad["subset"] == "test", "id"])
     rows = [row for row, id in enumerate(index.test_ids) if files.spreadsheet_safe(id) in unusable]

@@ -121,7 +121,7 @@ def write(report: RunReport, submission: Submission) -> None:
             report, predictor_scores.read_summary(run.evaluation("predictors")), submission.predictor
         ),
         warnings=score_notes.warnings(report),
-        chosen_on=score_notes.chosen_on(report),
+        chosen_on=score_notes.chosen_on(report, Predictor.read(run.predictor(submission.predictor))),
         by_class=_by_class(report, [row["predictor"] for row in summary]),
         thresholds=_thresholds(report, submission.predictor),
         confusions=_confusions(run.evaluation("confusions"))[:LISTED_CONFUSIONS],

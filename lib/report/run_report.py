@@ -24,6 +24,7 @@ from lib.evaluation import (
 )
 from lib.evaluation.calibration import reliability_by_class
 from lib.evaluation.duplicate_decisions import SubmittedDecisions
+from lib.evaluation.predictions import Predictor
 from lib.evaluation.predictor_scores import EvaluatedPredictor
 from lib.figures import scores as figures
 from lib.hierarchy.combination import HierarchyPredictions
@@ -271,7 +272,12 @@ class RunReport:
             lambda _step: self._submit(one),
             settings=["threshold", "submit"],
             inputs=files.fingerprints(
-                run.index, table, one.thresholds_path, *self.decision_inputs(["test"]), *self._duplicates()
+                run.index,
+                table,
+                one.thresholds_path,
+                *self.decision_inputs(["test"]),
+                *self._duplicates(),
+                *self._bad_images(name),
             ),
             outputs=[run.submission, run.figure("submission")],
             rebuild=one.thresholds_path.name not in made_by,
@@ -304,6 +310,11 @@ class RunReport:
             )
         return [path]
 
+    def _bad_images(self, name: str) -> list[Path]:
+        """Return the list of unusable images if there is one, and the predictor's scores are of images."""
+        external = Predictor.read(self.run.predictor(name)).kind == "external"
+        return [self.run.bad_images] if self.run.bad_images.exists() and not external else []
+
     def _warn_if_implausible(self, source: str, decision_NC: np.ndarray) -> None:
         max_labels = self.settings.max_labels
         found = plausibility.check_decisions(decision_NC, self.data.training_NC, max_labels)
@@ -313,7 +324,8 @@ class RunReport:
     def _submit(self, one: EvaluatedPredictor) -> None:
         run, data = self.run, self.data
         decision_NC = self.submitted(one).decision_NC
-        submission.fill_unusable(decision_NC, data.index, run.bad_images)
+        for path in self._bad_images(one.name):
+            submission.fill_unusable(decision_NC, data.index, path)
         decision_NC = submission.write(run.submission, data.ids("test"), decision_NC)
         shares = submission.class_shares(data.training_NC, decision_NC)
         title = f"Labels predicted by {one.name}: {run.data_name}"

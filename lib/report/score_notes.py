@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lib.data import duplicate_pairs, sample_groups
+from lib.data.run_data import RunData
+from lib.evaluation.predictions import Predictor
 from lib.learning.network_spec import NetworkSpec
 from lib.report.run_report import RunReport
 from lib.run import Invocation
@@ -30,29 +32,37 @@ def warnings(report: RunReport) -> list[str]:
     ]
 
 
-def chosen_on(report: RunReport) -> str:
-    """Return as a sentence what else the scored samples were used for: thresholds, the best epoch."""
+def chosen_on(report: RunReport, predictor: Predictor) -> str:
+    """Return as a sentence what else the samples that a predictor is scored on were used for."""
     if report.subset == "holdout":
         return "The holdout was not used for training or tuning."
-    settings, training = report.settings, report.run.config.training
+    settings, run = report.settings, report.run
     calibrated = settings.calibration != "none"
     tuned = {
         "fixed": False,
         "frequency": calibrated and settings.frequencies == "estimated",
         "expected_f1": calibrated,
     }.get(settings.method, True)
-    has_best_epoch = training.epochs > 0 and training.keep != "last"
+    trainings = [run.for_network(name).config.training for name in run.config.networks]
+    has_best_epoch = predictor.kind != "external" and any(
+        training.epochs > 0 and training.keep != "last" for training in trainings
+    )
+    has_weights = predictor.method == "weighted"
     if report.data.has_folds:
         how = ", with thresholds chosen on the other folds" * tuned
-        epoch = "; its best epoch was chosen on these samples, which makes the score slightly too high"
+        chosen = ["its best epoch"] * has_best_epoch + ["the ensemble's weights"] * has_weights
+        were = "were" if has_weights else "was"
+        also = f"; {' and '.join(chosen)} {were} chosen on these samples, so the score is slightly too high"
         return (
             f"There is no holdout: each validation sample was predicted by the fold that was not trained on "
-            f"it{how}{epoch * has_best_epoch}."
+            f"it{how}{also * bool(chosen)}."
         )
-    if not tuned and not has_best_epoch:
+    chosen = ["thresholds"] * tuned + ["the ensemble's weights"] * has_weights
+    were = "were" if chosen else "was"
+    chosen += ["the best epoch"] * has_best_epoch
+    if not chosen:
         return "There is no holdout, but nothing was chosen on these samples."
-    chosen = " and ".join(["thresholds"] * tuned + ["the best epoch"] * has_best_epoch)
-    were = "were" if tuned else "was"
+    chosen = " and ".join(filter(None, (", ".join(chosen[:-1]), chosen[-1])))
     return f"There is no holdout: {chosen} {were} chosen on these samples, so the score is optimistic."
 
 
@@ -106,7 +116,7 @@ def _of_split(report: RunReport) -> list[str]:
     """Return notes on how related samples were split."""
     data, found = report.data, []
     reasons = sample_groups.read_reasons(report.run.sample_groups)
-    if report.run.config.split.by == "group" and data.has_groups:
+    if data.has_groups and not _has_divided_groups(data):
         found.append(
             f"The split is by groups of related samples (linked by {' and '.join(sorted(reasons))}): no "
             f"group has samples in two of the subsets{', siblings excepted' * ('siblings' in data.subsets)}."
@@ -120,7 +130,7 @@ def _of_split(report: RunReport) -> list[str]:
         have = "has" if related == 1 else "have"
         found.append(
             f"The split is by sample: {related:,} of these {len(rows):,} samples {have} a related one among "
-            f"the training samples, which makes the score too high."
+            f"the training samples{', which makes the score too high' * bool(related)}."
         )
     if not reasons & {"antibody", "table"}:
         found.append(
@@ -129,6 +139,20 @@ def _of_split(report: RunReport) -> list[str]:
             "have been 0.1 to 0.17 lower than such scores."
         )
     return found
+
+
+def _has_divided_groups(data: RunData) -> bool:
+    """Return whether a group has samples in two subsets or folds, siblings aside."""
+    parts = [rows for name, rows in data.subsets.items() if name != "siblings"]
+    if data.has_folds:
+        parts = [rows for name, rows in data.subsets.items() if name not in ("siblings", "validation")]
+        parts += [fold.validation for fold in data.folds]
+    part_N = np.full(len(data.sample_group_N), -1)
+    for number, rows in enumerate(parts):
+        part_N[rows] = number
+    used_N = part_N >= 0
+    groups = pd.Series(part_N[used_N]).groupby(data.sample_group_N[used_N])
+    return bool((groups.nunique() > 1).any())
 
 
 def _of_siblings(scores: dict[str, dict[str, Any]]) -> list[str]:

@@ -217,6 +217,16 @@ def test_blocks_count_every_pair_once(hashes):
     assert sum(map(len, blocks)) == len(sums)
 
 
+def test_many_equal_images_do_not_displace_the_others(hashes, monkeypatch):
+    path, _ = hashes
+    values = np.load(path)
+    values[42:60] = values[42]  # 153 pairs
+    np.save(path, values)
+    monkeypatch.setattr(duplicates, "CANDIDATES_PER_IMAGE", 1)
+    found = {tuple(pair[:2]) for pair in duplicates.search(path, 1).tolist()}
+    assert {(42, row) for row in range(43, 60)} | {(0, 1), (30, 41)} <= found and (43, 44) not in found
+
+
 def test_too_many_candidates_are_limited_to_the_closest(hashes, monkeypatch, capsys):
     path, _ = hashes
     monkeypatch.setattr(duplicates, "CANDIDATES_PER_IMAGE", 2.1 / 60)

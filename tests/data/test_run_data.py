@@ -111,6 +111,12 @@ def test_groups_of_samples_and_weights_of_strata_are_those_of_the_index(tmp_path
     assert data.ids("train") == ["s1", "s5", "s7"]
     assert data.weights["train"] == pytest.approx([0.75, 1.5, 0.75])
     assert make_data(tmp_path, SINGLE).weights == {}
+    # those of train alone are of a stratum that the test set lacks
+    sides = [side.replace("2048", "1024") if side[:2] in ("s1", "s5", "s7") else side for side in sides]
+    sides = [side.replace("3072", "1024") if side[:2] in ("s1", "s5", "s7") else side for side in sides]
+    files.write_text(tmp_path / "sides.csv", "\n".join(["id,side", *sides]) + "\n")
+    data = make_data(tmp_path, SINGLE, strata=tmp_path / "sides.csv")
+    assert "train" not in data.weights and set(data.weights) >= {"validation", "holdout"}
 
 
 @pytest.mark.parametrize("folds", [1, 4])

@@ -57,6 +57,10 @@ def test_a_table_of_other_ids_is_rejected_and_some_are_a_warning(tmp_path, capsy
     run = SimpleNamespace(config=SimpleNamespace(data=Data(groups=str(path))))
     with pytest.raises(UserError, match=r"groups\.csv is missing: expected the columns id,group"):
         sample_groups.check_own(run, index)
+    for content in ("id,group\n", "id,group\nb,\nc,\n"):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"groups\.csv .*expected .*columns id,group"):
+            sample_groups.check_own(run, index)
     path.write_text("id,group\nb.png,1\nd.png,1\n")
     with pytest.raises(UserError, match=r"groups\.csv: none of its 2 ids .*'b\.png'.* 'b': .*train\.csv"):
         sample_groups.check_own(run, index)

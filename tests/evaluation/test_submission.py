@@ -151,8 +151,6 @@ def test_samples_without_usable_images_get_the_most_frequent_class(tmp_path, cap
     index = SampleIndex(["a", "b", "c"], [(4,), (4, 2), (1,)], ["t3", "NA", "=1+1"])
     bad_images = tmp_path / "bad_images.csv"
     decision_NC = DECISIONS.copy()
-    submission.fill_unusable(decision_NC, index, bad_images)
-    assert np.array_equal(decision_NC, DECISIONS)
     bad = [BadImage("train", "t3", "x", "y"), BadImage("test", "NA", "NA_red.png", "is missing")]
     samples = {"train": ["t3", "b"], "test": index.test_ids}
     report_bad_images([*bad, BadImage("test", "=1+1", "=1+1_red.png", "is empty")], bad_images, 3, samples)

@@ -295,6 +295,29 @@ def test_tables_and_figures_that_were_deleted_are_made_again(copied):
     assert all(path.exists() for path in deleted)
 
 
+def test_unusable_images_concern_predictors_of_images_alone(copied, tmp_path):
+    data = report_of(copied).data
+    ids = [sample for subset in data.predicted_subsets for sample in data.ids(subset)]
+    scores = pd.DataFrame(0.0, index=ids, columns=range(28))
+    scores[5] = 0.9
+    scores.to_csv(tmp_path / "theirs.csv", index_label="id")
+    call("04_threshold", *restart(copied), "--add", "theirs", tmp_path / "theirs.csv")
+    first, *_ = data.ids("test")
+    options = (*restart(copied), "--no-report", "--predictor")
+    call("05_submit", *options, "baseline")
+    bad = copied.folder / "bad_images.csv"
+    bad.write_text(f"subset,id,file,reason\ntest,{first},{first}_red.png,is missing\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "bad_images", property(lambda _self: bad))
+        with pytest.raises(UserError, match=r"different bad_images.csv"):
+            call("05_submit", *options, "baseline")
+        call("05_submit", *options, "theirs")
+        assert submission.check(copied.submission, data.ids("test"))[0].nonzero()[0].tolist() == [5]
+        call("05_submit", *options, "baseline", "--force")
+        frequent = int(data.index.truth_NC.sum(axis=0).argmax())
+        assert submission.check(copied.submission, data.ids("test"))[0].nonzero()[0].tolist() == [frequent]
+
+
 def test_an_added_predictor_changes_no_others(copied, tmp_path):
     data, before = report_of(copied).data, read(copied, "baseline_summary")
     ids = [sample for subset in data.predicted_subsets for sample in data.ids(subset)]
@@ -358,6 +381,10 @@ def test_a_merged_run_has_no_stage_1_to_be_consistent_with(copied):
     assert not (copied.folder.parent / "merged" / "predictions").exists()
     off = ("--set", "threshold.consistent=false")
     call("04_threshold", *options, *off, "--merge", name, name)
+    call("04_threshold", *options[:-1], "again", "--merge", name, name)
+    started = files.read_json(copied.folder / "run.json")
+    merged = files.read_json(copied.folder.parent / "again" / "run.json")
+    assert (merged["preset"], merged["set"]) == (started["preset"], started["set"])
     with pytest.raises(UserError, match=r"the merged run merged .*--set threshold.consistent=false"):
         call("05_submit", *options, "--set", "threshold.consistent=true", "--no-report")
     call("05_submit", *options, "--no-report")

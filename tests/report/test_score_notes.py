@@ -10,6 +10,7 @@ import pytest
 from lib.data import sample_groups
 from lib.data.run_data import Fold, RunData
 from lib.data.sample_index import SampleIndex
+from lib.evaluation.predictions import Predictor
 from lib.learning.network_spec import NetworkSpec
 from lib.report import score_notes
 from lib.run import Invocation
@@ -65,11 +66,15 @@ def test_networks_that_have_seen_the_samples_are_named_unless_they_are_simulated
     assert score_notes.warnings(report) == []
 
 
-def chosen_on(subset, folds=False, epochs=2, keep="last", **threshold):
-    config = SimpleNamespace(training=Training(epochs=epochs, keep=keep))
-    data, run = SimpleNamespace(has_folds=folds), SimpleNamespace(config=config)
-    settings = Threshold(**threshold)
-    return score_notes.chosen_on(SimpleNamespace(subset=subset, data=data, run=run, settings=settings))
+BASELINE = Predictor("network", "baseline")
+
+
+def chosen_on(subset, folds=False, epochs=2, keep="last", predictor=BASELINE, **threshold):
+    config = SimpleNamespace(training=Training(epochs=epochs, keep=keep), networks={"baseline": ()})
+    run = SimpleNamespace(config=config, for_network=lambda _name: SimpleNamespace(config=config))
+    report = SimpleNamespace(subset=subset, data=SimpleNamespace(has_folds=folds), run=run)
+    report.settings = Threshold(**threshold)
+    return score_notes.chosen_on(report, predictor)
 
 
 def test_what_was_chosen_on_the_scored_samples_is_said():
@@ -85,6 +90,14 @@ def test_what_was_chosen_on_the_scored_samples_is_said():
     folded = chosen_on("validation", folds=True, keep="macro_f1")
     assert "on the other folds; its best epoch was chosen on these samples" in folded
     assert chosen_on("validation", folds=True, method="fixed").endswith("was not trained on it.")
+    learnt = {"predictor": Predictor("ensemble", members={"a": 1.0}, method="weighted"), "method": "fixed"}
+    assert "holdout: the ensemble's weights were chosen" in chosen_on("validation", **learnt)
+    assert "weights and the best epoch were chosen" in chosen_on("validation", keep="macro_f1", **learnt)
+    every = chosen_on("validation", keep="macro_f1", **learnt | {"method": "f1"})
+    assert "thresholds, the ensemble's weights and the best epoch were chosen" in every
+    assert "it; the ensemble's weights were chosen" in chosen_on("validation", folds=True, **learnt)
+    external = {"predictor": Predictor("external", files=["a.csv"]), "method": "fixed"}
+    assert "nothing was chosen" in chosen_on("validation", keep="macro_f1", **external)
 
 
 def notes(report, rows=ROWS):
@@ -111,7 +124,13 @@ def test_a_split_by_groups_names_what_links_samples_and_gives_the_score_of_sibli
 
 def test_a_split_by_sample_counts_the_samples_with_a_related_one_in_train(tmp_path):
     text = notes(report_of(tmp_path, by="sample", table={"s0": "1", "s5": "1", "s3": "2", "s6": "2"}))
-    assert "1 of these 2 samples has a related one among the training samples" in text
+    assert "1 of these 2 samples has a related one among the training samples, which makes" in text
+    # whatever the settings say: those of a merged run may be others
+    text = notes(report_of(tmp_path, by="group", table={"s3": "1", "s5": "1"}))
+    assert "0 of these 2 samples have a related one among the training samples." in text
+    assert "by groups of related samples" in notes(
+        report_of(tmp_path, by="sample", table={"s0": "1", "s1": "1"})
+    )
 
 
 def test_a_split_by_sample_with_folds_counts_related_samples_of_other_folds(tmp_path):
