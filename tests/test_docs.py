@@ -393,8 +393,8 @@ def work(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     for path in sorted((smoke / "data" / "smoke" / "test").iterdir())[:8]:  # two samples of four channels
         shutil.copy(path, folder / "my_cells")
     write_scores(run / "predictions" / "baseline", folder)
-    (folder / "groups.csv").write_text("id,group\n")
     test_id = pd.read_csv(folder / "labels" / "sample_submission.csv", dtype=str)["Id"][0]
+    (folder / "groups.csv").write_text(f"id,group\n{test_id},1\n")
     (folder / "answers.csv").write_text(f"Id,Target\n{test_id},0\n")
     with pytest.MonkeyPatch.context() as patch, blank_figures():
         patch.chdir(folder)
