@@ -120,17 +120,17 @@ def test_samples_are_those_with_any_channel(tmp_path, capsys):
         "a_1_Red.TIF",
         "c_yellow.JPEG",
         "d_green.txt",
-        "a_1_merged.png",
+        "a_1_blue_red.png",
         "._e_red.png",
     ):
         (tmp_path / name).touch()
     assert kaggle.list_samples(tmp_path) == ["a_1", "b", "c"]
     assert capsys.readouterr().err == ""
-    (tmp_path / "f-green.png").touch()
-    (tmp_path / "g_blue_red_green.jpg").touch()
+    for name in ("a_1_gren.png", "f-green.png", "g_blue_red_green.jpg"):
+        (tmp_path / name).touch()
     assert kaggle.list_samples(tmp_path) == ["a_1", "b", "c"]
     warning = capsys.readouterr().err
-    assert all(word in warning for word in (str(tmp_path), "2 images", "'f-green.png'", "{id}_red"))
+    assert all(word in warning for word in (str(tmp_path), "3 images", "'a_1_gren.png'", "{id}_red"))
 
 
 def test_a_folder_without_samples_is_explained(tmp_path):
