@@ -144,11 +144,9 @@ def _of_split(report: RunReport) -> list[str]:
 def _has_divided_groups(data: RunData) -> bool:
     """Return whether a group has samples in two subsets or folds, siblings aside."""
     parts = [rows for name, rows in data.subsets.items() if name != "siblings"]
-    if data.has_folds:
-        parts = [rows for name, rows in data.subsets.items() if name not in ("siblings", "validation")]
-        parts += [fold.validation for fold in data.folds]
     part_N = np.full(len(data.sample_group_N), -1)
-    for number, rows in enumerate(parts):
+    # the folds divide validation, whose number they replace
+    for number, rows in enumerate([*parts, *(fold.validation for fold in data.folds)]):
         part_N[rows] = number
     used_N = part_N >= 0
     groups = pd.Series(part_N[used_N]).groupby(data.sample_group_N[used_N])
