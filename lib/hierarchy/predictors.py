@@ -56,7 +56,6 @@ def _write_predictors(run: Run, hierarchy: HierarchyPredictions, script: str) ->
                 path for path in (run.folder / "predictions").glob("hierarchy*") if path.name not in made
             )
             predictions.remove_outdated(others, lambda one: _hierarchy_of(one) == hierarchy.name)
-        if distributed.is_primary():
             _draw_models(run, hierarchy)
 
     def verify() -> None:
